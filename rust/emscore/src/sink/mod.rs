@@ -1,0 +1,1 @@
+//! Scored record batches → files.
