@@ -1,0 +1,5 @@
+"""`python -m emscore` is the command `emscore`."""
+
+from .cli import main
+
+main()

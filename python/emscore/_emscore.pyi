@@ -1,0 +1,88 @@
+"""The native module: a thin face of the Rust engine. `emscore` is the one to use."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, final
+
+__version__: str
+
+class EmscoreError(Exception): ...
+class InputError(EmscoreError): ...
+class OutputError(EmscoreError): ...
+class ScorerError(EmscoreError): ...
+class DeviceError(EmscoreError): ...
+class ResumeError(EmscoreError): ...
+class CacheError(EmscoreError): ...
+
+class _Stream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Scorer:
+    """A scorer directory, loaded: sessions stay warm, any thread may use it."""
+
+    def __new__(
+        cls,
+        model: str,
+        *,
+        runtime: str,
+        device: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> Scorer: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def judge(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def device_note(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    def score(
+        self,
+        stream: _Stream,
+        *,
+        question_column: str | None = None,
+        response_column: str | None = None,
+        prefix: str = "",
+        overwrite: bool = False,
+        limit: int | None = None,
+        cache: str | None = None,
+    ) -> Scoring: ...
+    def score_file(
+        self,
+        inputs: list[str],
+        output: str,
+        *,
+        question_column: str | None = None,
+        response_column: str | None = None,
+        prefix: str = "",
+        overwrite: bool = False,
+        limit: int | None = None,
+        cache: str | None = None,
+        resume: bool = False,
+        progress: Callable[[int, int | None, int], object] | None = None,
+    ) -> str: ...
+
+@final
+class Scoring:
+    """Scored batches in row order; each has `__arrow_c_array__`, the schema `__arrow_c_schema__`."""
+
+    @property
+    def schema(self) -> Any: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    def __iter__(self) -> Scoring: ...
+    def __next__(self) -> Any: ...
+    def summary(self) -> str: ...
+
+def describe(model: str) -> str: ...
+def runtime_info(runtime: str) -> str: ...

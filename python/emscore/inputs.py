@@ -1,0 +1,162 @@
+"""Turns what people have at hand into one stream of Arrow batches.
+
+| given                                       | in memory        | copied               |
+|---------------------------------------------|------------------|----------------------|
+| pyarrow RecordBatchReader                   | a batch          | no                   |
+| pyarrow Table, RecordBatch                  | already          | no                   |
+| pandas or polars DataFrame, duckdb relation | already          | by its own exporter  |
+| datasets.Dataset                            | mapped from disk | selected rows only   |
+| lists of strings, dicts, chats              | all              | into Arrow           |
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from ._emscore import InputError
+
+#: Anything that `reader` takes. Arrow, pandas, polars and datasets objects carry no static types.
+Data: TypeAlias = Any
+
+_ROWS_A_BATCH = 1_000
+
+
+def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
+    """One stream of record batches over `data`, or over two columns: questions and responses.
+
+    Raises:
+        InputError: The data has a form, a length or a text that cannot be scored.
+    """
+    if responses is not None:
+        return _pairs(data, responses).to_reader()
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data]).to_reader()
+    if _is_dataset(data):
+        return _dataset(data)
+    if hasattr(data, "__arrow_c_stream__"):
+        try:
+            return pa.RecordBatchReader.from_stream(data)
+        except (pa.ArrowException, UnicodeEncodeError) as error:
+            raise InputError(f"this {_kind(data)} cannot be turned into Arrow: {error}") from error
+    if isinstance(data, Mapping):
+        return _columns(data).to_reader()
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _rows(data).to_reader()
+    raise InputError(
+        f"cannot score a {_kind(data)}: give two lists of strings, a list of dicts or of chats, a "
+        f"pyarrow Table, a pandas or polars DataFrame, or a datasets.Dataset"
+    )
+
+
+def _pairs(questions: Data, responses: Data) -> pa.Table:
+    columns = {
+        "question": _texts("questions", questions),
+        "response": _texts("responses", responses),
+    }
+    lengths = [len(column) for column in columns.values()]
+    if lengths[0] != lengths[1]:
+        raise InputError(
+            f"there are {lengths[0]} questions and {lengths[1]} responses: give one for each"
+        )
+    return pa.table(columns)
+
+
+def _texts(name: str, values: Data) -> Data:
+    """One column of text: an Arrow array, a series, or a list of strings and None."""
+    if isinstance(values, (str, bytes)):
+        raise InputError(f"{name} is one string: give a list of strings")
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    if hasattr(values, "__arrow_c_stream__"):
+        return pa.chunked_array(values)
+    if hasattr(values, "__arrow_array__") or hasattr(values, "to_numpy"):
+        return pa.array(values)
+    values = list(values)
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"row {row} of {name} is a {_kind(value)}, not a string or None")
+    return _array(name, values, pa.string())
+
+
+def _rows(rows: Sequence[Any]) -> pa.Table:
+    """A list of dicts, which need not have the same keys, or of chats: lists of messages."""
+    if not rows:
+        return pa.table(
+            {"question": pa.array([], pa.string()), "response": pa.array([], pa.string())}
+        )
+    kind = "dict" if isinstance(rows[0], Mapping) else "chat"
+    for row, value in enumerate(rows):
+        fits = isinstance(value, Mapping) if kind == "dict" else _is_chat(value)
+        if not fits:
+            raise InputError(
+                f"row {row} is a {_kind(value)}: give a list of dicts, or of chats (lists of "
+                f"messages with role and content), or two lists of strings"
+            )
+    if kind == "chat":
+        return pa.table({"messages": _array("messages", rows)})
+    names = dict.fromkeys(chain.from_iterable(rows))
+    return _columns({name: [row.get(name) for row in rows] for name in names})
+
+
+def _columns(columns: Mapping[Any, Any]) -> pa.Table:
+    arrays = {str(name): _array(str(name), values) for name, values in columns.items()}
+    if len({len(values) for values in arrays.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(values)}" for name, values in arrays.items())
+        raise InputError(f"the columns differ in length: {lengths}")
+    return pa.table(arrays)
+
+
+def _array(name: str, values: Any, kind: pa.DataType | None = None) -> Data:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"row {_bad_row(values)} of {name} holds a lone surrogate "
+            f"({error.object[error.start]!a}), which is no text: mend it with "
+            f'text.encode("utf-8", "replace").decode()'
+        ) from error
+    except (pa.ArrowException, TypeError) as error:
+        raise InputError(f"column {name} cannot be turned into Arrow: {error}") from error
+
+
+def _bad_row(values: Any) -> int:
+    def spoils(value: Any) -> bool:
+        try:
+            pa.array([value])
+        except UnicodeEncodeError:
+            return True
+        return False
+
+    return next(row for row, value in enumerate(values) if spoils(value))
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(turn, Mapping) for turn in value)
+
+
+def _is_dataset(data: Data) -> bool:
+    return type(data).__module__.split(".")[0] == "datasets"
+
+
+def _dataset(data: Data) -> pa.RecordBatchReader:
+    """A datasets.Dataset, through its Arrow table and, where rows were selected, its indices."""
+    if isinstance(data, Mapping):
+        raise InputError(f"this is a {_kind(data)}: choose a split, one of {', '.join(data)}")
+    if not hasattr(data, "data"):
+        raise InputError(
+            f"this is a {_kind(data)}, whose columns are not known: load it as a Dataset"
+        )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for table in data.with_format("arrow").iter(_ROWS_A_BATCH):
+            yield from table.to_batches()
+
+    return pa.RecordBatchReader.from_batches(data.data.schema, batches())
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

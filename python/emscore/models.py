@@ -1,0 +1,42 @@
+"""The scorers that ship with the package, and how a scorer is named."""
+
+import os
+from pathlib import Path
+
+from ._emscore import ScorerError
+
+DEFAULT = "small"
+FOLDER = Path(__file__).parent / "scorers"
+
+
+def names() -> list[str]:
+    """Names of the shipped scorers."""
+    return sorted(manifest.parent.name for manifest in FOLDER.glob("*/manifest.json"))
+
+
+def resolve(model: str | os.PathLike[str] = DEFAULT) -> Path:
+    """Directory of a scorer: a shipped one by its name, any other by its path.
+
+    Raises:
+        ScorerError: There is no such scorer.
+    """
+    if (name := os.fspath(model)) in names():
+        return FOLDER / name
+    path = Path(model).expanduser()
+    if (path / "manifest.json").is_file():
+        return path
+    if path.is_dir():
+        raise ScorerError(f"{path} is not a scorer: it has no manifest.json")
+    raise ScorerError(
+        f"there is no scorer {name!r}: it is neither a directory nor one of those that "
+        f"ship with emscore ({', '.join(names()) or 'none in this installation'})"
+    )
+
+
+def card(model: str | os.PathLike[str] = DEFAULT) -> str:
+    """Text of a scorer's card: its data, recipe, measured agreement, and what it is bad at."""
+    path = resolve(model) / "README.md"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScorerError(f"the card {path} cannot be read: {error.strerror}") from error
