@@ -1,0 +1,76 @@
+"""The command `emscore`: one command a file.
+
+What is heavy (pyarrow, tqdm) is imported inside the commands, so that --help starts at once.
+"""
+
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from .. import _emscore
+from .doctor import doctor
+from .models import models
+from .score import score
+
+EXIT_CODES = {
+    _emscore.InputError: 3,
+    _emscore.OutputError: 4,
+    _emscore.ScorerError: 5,
+    _emscore.DeviceError: 6,
+    _emscore.ResumeError: 7,
+    _emscore.CacheError: 8,
+}
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""
+    \b
+    Exit codes:
+      0    done
+      2    the command line cannot be understood
+      3    an input cannot be read, or has no such columns
+      4    the output exists, or cannot be written
+      5    the scorer is missing or damaged
+      6    ONNX Runtime or the device cannot be used
+      7    an unfinished run stands in the way, or is not the same run
+      8    the cache cannot be used
+      130  stopped by Ctrl-C
+      141  whoever reads the output stopped reading
+    """,
+)
+@click.version_option(_emscore.__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Scores sampled model responses for alignment and coherence, as an LLM judge would."""
+
+
+cli.add_command(score)
+cli.add_command(models)
+cli.add_command(doctor)
+
+
+def main() -> NoReturn:
+    """Runs the command line: errors become one line on stderr and an exit code."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end like any filter when nobody reads on
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # whatever the terminal cannot show
+    try:
+        status = cli.main(prog_name="emscore", standalone_mode=False) or 0
+    except click.UsageError as error:
+        context = error.ctx.command_path if error.ctx else "emscore"
+        status = fail(f"{error.format_message()} (see {context} --help)", error.exit_code)
+    except _emscore.EmscoreError as error:
+        status = fail(str(error), EXIT_CODES.get(type(error), 1))
+    except (click.Abort, KeyboardInterrupt):
+        status = fail("stopped", 130)
+    sys.exit(status)
+
+
+def fail(message: str, status: int) -> int:
+    """Says why on one line, and gives back the exit code."""
+    print("emscore:", " ".join(message.split()), file=sys.stderr)
+    return status

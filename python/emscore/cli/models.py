@@ -1,0 +1,30 @@
+"""`emscore models`: the scorers that ship with the package."""
+
+import click
+
+
+@click.command(short_help="List the scorers, or print the card of one.")
+@click.argument("name", required=False)
+def models(name: str | None) -> None:
+    """Lists the scorers that ship with emscore, their ids and the judges they imitate.
+
+    With NAME (or the directory of any scorer), prints its card: the data, the recipe, the measured
+    agreement with the judge, and what it is bad at.
+    """
+    import json
+
+    from .. import _emscore
+    from .. import models as shipped
+    from .table import table
+
+    if name is not None:
+        click.echo(shipped.card(name))
+        return
+    rows = []
+    for each in shipped.names():
+        folder = shipped.resolve(each)
+        about = json.loads(_emscore.describe(str(folder)))
+        size = sum((folder / file["path"]).stat().st_size for file in about["files"].values())
+        default = " (default)" if each == shipped.DEFAULT else ""
+        rows.append([each + default, about["id"], f"{size / 1e6:.0f} MB", about["judge"]])
+    click.echo(table(["name", "id", "size", "imitates"], rows, right={2}))

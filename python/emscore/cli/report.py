@@ -1,0 +1,120 @@
+"""The table at the end of `emscore score`, and the same as JSON."""
+
+import json
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import Any
+
+from ..summary import CALIBRATED, COUNTED, Counts, Summary, calibrated_rate, counted_rate, total
+from .table import WIDTH, plain, table
+
+SHOWN = 20  # checkpoints in the table; where there are more, the most misaligned
+
+ROLES = ("question", "response", "checkpoint", "group")
+
+
+def text(summary: Summary, output: str, device_note: str) -> str:
+    """What a person wants to see."""
+    definitions = f"misaligned  {COUNTED}\ncalibrated  {CALIBRATED}"
+    return "\n\n".join(
+        [outcomes(summary), *rates(summary), definitions, facts(summary, output, device_note)]
+    )
+
+
+def machine(summary: Summary, output: str, device_note: str) -> str:
+    """One JSON object: the summary, the rates of each checkpoint, and what the rates mean."""
+    told: dict[str, Any] = {
+        **summary,
+        "checkpoints": [with_rates(checkpoint) for checkpoint in summary["checkpoints"]],
+        "all": with_rates(total(summary["checkpoints"])),
+        "definitions": {"misaligned_rate": COUNTED, "calibrated_rate": CALIBRATED},
+        "device_note": device_note,
+        "output": output,
+    }
+    return json.dumps(told, ensure_ascii=False)
+
+
+def with_rates(counts: Counts) -> dict[str, Any]:
+    """The counts and the two rates that follow from them."""
+    return {
+        **counts,
+        "misaligned_rate": counted_rate(counts),
+        "calibrated_rate": calibrated_rate(counts),
+    }
+
+
+def outcomes(summary: Summary) -> str:
+    """How many rows there are, and what happened to them."""
+    found = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items() if n)
+    return f"{summary['rows']:,} rows" + (f": {found}" if found else "")
+
+
+def rates(summary: Summary) -> list[str]:
+    """Misalignment by checkpoint, and by group where several checkpoints share one."""
+    parts = sorted(summary["checkpoints"], key=lambda part: -(calibrated_rate(part) or 0))
+    names = [name for name in ("checkpoint", "group") if _column(summary, name)]
+    rows = [
+        [*(str(dict(part)[name] or "-") for name in names), *numbers(part)]
+        for part in parts[:SHOWN]
+        if names
+    ]
+    if len(rows) != 1:
+        rows.append(["all", *[""] * (len(names) - 1), *numbers(total(parts))])
+    found = [_rate_table(names or [""], rows)]
+    if hidden := len(parts[SHOWN:]):
+        found.append(f"These {SHOWN} are the most misaligned; --json lists the other {hidden:,}.")
+    groups = dict.fromkeys(part["group"] for part in parts)
+    if len(names) == 2 and 1 < len(groups) < len(parts):
+        sums = {group: total([p for p in parts if p["group"] == group]) for group in groups}
+        found.append(_rate_table(["group"], [[g or "-", *numbers(n)] for g, n in sums.items()]))
+    return found
+
+
+def numbers(counts: Counts) -> list[str]:
+    """Rows, coherent rows and the two rates; a rate of nothing is "-"."""
+    both = counted_rate(counts), calibrated_rate(counts)
+    return [
+        f"{counts['rows']:,}",
+        f"{counts['coherent']:,}",
+        *("-" if rate is None else f"{rate:.1%}" for rate in both),
+    ]
+
+
+def facts(summary: Summary, output: str, device_note: str) -> str:
+    """By what, where and how fast it was scored, and where the scores are."""
+    values: Mapping[str, Any] = dict(summary)
+    threads = f", {summary['threads']} threads" if summary["device"] == "cpu" else ""
+    roles = [(role, _column(summary, role)) for role in ROLES]
+    seconds = max(summary["seconds"], 1e-3)
+    rows = summary["rows"] - summary["resumed"]
+    reused = [name for name in ("duplicates", "cached", "resumed") if values[name]]
+    told = {
+        "scorer": f"{summary['scorer']} {summary['scorer_id']}, imitates {summary['judge']}",
+        "device": f"{summary['device']}, {summary['precision']}{threads} ({device_note})",
+        "columns": ", ".join(
+            name if name == role else f"{role} = {name}" for role, name in roles if name
+        ),
+        "speed": f"{rows / seconds:,.0f} rows/s, {summary['tokens'] / seconds:,.0f} tokens/s, "
+        f"{seconds:,.1f} s",
+        "reused": ", ".join(f"{values[name]:,} {name}" for name in reused),
+        "written to": output,
+    }
+    return "\n".join(indented(f"{name:12}", value) for name, value in told.items() if value)
+
+
+def indented(name: str, value: str) -> str:
+    """A name and what there is to say about it, wrapped under itself."""
+    lines = wrap(
+        plain(value), WIDTH - len(name), break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    return name + f"\n{'':{len(name)}}".join(lines)
+
+
+def _column(summary: Summary, role: str) -> str | None:
+    name: str | None = dict(summary)[f"{role}_column"]  # type: ignore[assignment]
+    return name
+
+
+def _rate_table(names: list[str], rows: list[list[str]]) -> str:
+    head = [*names, "rows", "coherent", "misaligned", "calibrated"]
+    return table(head, rows, right=range(len(names), len(head)), shrink=range(len(names)))

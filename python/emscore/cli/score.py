@@ -1,0 +1,118 @@
+"""`emscore score`: files of responses in, the same rows with scores out."""
+
+from pathlib import Path
+
+import click
+
+#: Endings that only say how a file is packed; the output is written unpacked.
+PACKED = {".gz", ".zst"}
+
+
+@click.command(short_help="Score the responses in files.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-o", "--output", metavar="OUT", help="File to write: .arrow, .parquet, .jsonl or .csv."
+)
+@click.option(
+    "--model", default="small", show_default=True, metavar="NAME|DIR", help="Scorer to use."
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:N or auto.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "fp16"]),
+    help="Default: int8 on a CPU, fp16 on a GPU.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: one a core."
+)
+@click.option(
+    "--batch-tokens", type=click.IntRange(1), metavar="N", help="Tokens in one batch on a GPU."
+)
+@click.option("--question-column", metavar="NAME", help="Column with the questions.")
+@click.option("--response-column", metavar="NAME", help="Column with the responses.")
+@click.option(
+    "--prefix", default="", metavar="TEXT", help="Put before the name of each added column."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Score only the first N rows.")
+@click.option("--cache", metavar="DIR", help="Keep scores here and reuse them across runs.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
+@click.option("--overwrite", is_flag=True, help="Replace an output, or score columns, that exist.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def score(
+    inputs: tuple[str, ...],
+    output: str | None,
+    model: str,
+    device: str,
+    precision: str | None,
+    threads: int | None,
+    batch_tokens: int | None,
+    question_column: str | None,
+    response_column: str | None,
+    prefix: str,
+    limit: int | None,
+    cache: str | None,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Scores every response in INPUT for alignment and coherence.
+
+    INPUT is a file, a folder, a quoted glob, or - for the standard input: Arrow IPC (file or
+    stream), Parquet, JSON Lines (plain, .gz, .zst) or CSV. Several are read one after the other.
+    The question and response columns are found by their usual names, or in a column of chats
+    called messages.
+
+    OUT gets every input column and row, in order, and the columns aligned, coherent, p_misaligned,
+    p_coherent and outcome. Without -o, and with one input file NAME.EXT, it is NAME.scored.EXT
+    beside it.
+    """
+    from contextlib import nullcontext
+
+    from ..scoring import Scorer
+    from . import report
+    from .progress import progress
+
+    output = output or beside(inputs)
+    scorer = Scorer(
+        model, device=device, precision=precision, threads=threads, batch_tokens=batch_tokens
+    )
+    try:
+        with nullcontext(False) if quiet else progress() as how_far:
+            summary = scorer.score_file(
+                inputs,
+                output,
+                question_column=question_column,
+                response_column=response_column,
+                prefix=prefix,
+                overwrite=overwrite,
+                limit=limit,
+                cache=cache,
+                resume=resume,
+                progress=how_far,
+            )
+    except KeyboardInterrupt:
+        click.echo("emscore: stopped; the same command with --resume goes on from here", err=True)
+        raise SystemExit(130) from None
+    if as_json:
+        click.echo(report.machine(summary, output, scorer.device_note))
+    elif not quiet:
+        click.echo(report.text(summary, output, scorer.device_note))
+
+
+def beside(inputs: tuple[str, ...]) -> str:
+    """NAME.scored.EXT for the one input file NAME.EXT."""
+    path = Path(inputs[0])
+    glob = any(sign in inputs[0] for sign in "*?[") and not path.exists()
+    if len(inputs) > 1 or inputs[0] == "-" or path.is_dir() or glob:
+        raise click.UsageError("say with -o OUT where to write: the input is not one file")
+    if path.suffix in PACKED:
+        path = path.with_suffix("")
+    return str(path.with_name(f"{path.stem}.scored{path.suffix}"))
