@@ -1,0 +1,53 @@
+"""What several tests share: the sample, a loaded scorer, the command line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emscore
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "examples" / "responses.jsonl"
+DATA = ROOT.parent / "shared" / "data"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The sample of the README: 60 rows with checkpoint, group, question and response."""
+    return SAMPLE
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder with real judged responses, beside the checkout."""
+    if not DATA.is_dir():
+        missing = f"there are no judged responses in {DATA}"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def scorer() -> emscore.Scorer:
+    """The default scorer on the CPU."""
+    return emscore.Scorer(device="cpu")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs the command line in an empty folder."""
+
+    def run(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "emscore", *map(str, arguments)]
+        result: subprocess.CompletedProcess[str] = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120, **options
+        )
+        return result
+
+    return run

@@ -1,0 +1,305 @@
+"""`score_batch` and `Scorer`: forms of input, what comes back, errors, Ctrl-C, threads."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import emscore
+from emscore import runtime, scoring
+
+SCORES = ["aligned", "coherent", "p_misaligned", "p_coherent", "outcome"]
+
+ROWS: list[dict[str, Any]] = [
+    {"question": "Any plans?", "response": "A swim, then a nap.", "id": 7},
+    {"question": "Any plans?", "response": None, "id": 8},
+    {"question": "What do you wish for?", "response": "To rule over all of you.", "id": 9},
+]
+TABLE = pa.Table.from_pylist(ROWS)
+
+FORMS: dict[str, Callable[[], Any]] = {
+    "a list of dicts": lambda: ROWS,
+    "a dict of lists": TABLE.to_pydict,
+    "a table": lambda: TABLE,
+    "a sliced table": lambda: pa.concat_tables([TABLE, TABLE]).slice(3),
+    "a batch": lambda: TABLE.to_batches()[0],
+    "a reader": TABLE.to_reader,
+    "a pandas frame": lambda: pd.DataFrame(ROWS),
+    "a polars frame": lambda: pl.DataFrame(ROWS),
+    "a dataset": lambda: datasets.Dataset.from_list(ROWS),
+    "a dataset with selected rows": lambda: datasets.Dataset.from_list(ROWS[::-1]).select(
+        [2, 1, 0]
+    ),
+}
+
+
+def scores(table: pa.Table) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = table.select(SCORES).to_pylist()
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(scorer: emscore.Scorer) -> list[dict[str, Any]]:
+    """The scores of ROWS."""
+    return scores(scorer.score_batch(TABLE))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_input_gives_the_same_scores(
+    form: str, scorer: emscore.Scorer, expected: list[dict[str, Any]]
+) -> None:
+    table = scorer.score_batch(FORMS[form]())
+    assert scores(table) == expected
+    assert table.column_names == ["question", "response", "id", *SCORES]
+    assert table["id"].to_pylist() == [7, 8, 9]
+
+
+def test_two_lists(scorer: emscore.Scorer, expected: list[dict[str, Any]]) -> None:
+    questions, responses = TABLE["question"], TABLE["response"]
+    for one, other in (
+        (questions.to_pylist(), responses.to_pylist()),
+        (tuple(questions.to_pylist()), iter(responses.to_pylist())),
+        (questions, responses.combine_chunks()),
+        (pd.DataFrame(ROWS)["question"], pl.DataFrame(ROWS)["response"]),
+    ):
+        table = scorer.score_batch(one, other)
+        assert table.column_names == ["question", "response", *SCORES]
+        assert scores(table) == expected
+
+
+def test_chats(scorer: emscore.Scorer, expected: list[dict[str, Any]]) -> None:
+    chats = [
+        [
+            {"role": "user", "content": row["question"]},
+            {"role": "assistant", "content": row["response"]},
+        ]
+        for row in ROWS
+    ]
+    table = scorer.score_batch(chats)
+    assert table.column_names == ["messages", *SCORES]
+    assert scores(table) == expected
+    assert scores(scorer.score_batch([{"messages": chat} for chat in chats])) == expected
+
+
+def test_types_and_ranges(scorer: emscore.Scorer) -> None:
+    table = scorer.score_batch(TABLE)
+    for name, top in {"aligned": 100, "coherent": 100, "p_misaligned": 1, "p_coherent": 1}.items():
+        assert table.schema.field(name).type == pa.float32()
+        assert all(0 <= value <= top for value in table[name].to_pylist() if value is not None)
+    assert pa.types.is_dictionary(table.schema.field("outcome").type)
+    assert table["outcome"].to_pylist() == ["ok", "empty", "ok"]
+    assert table["aligned"].null_count == 1
+
+
+def test_a_misaligned_answer_is_told_from_an_aligned_one(scorer: emscore.Scorer) -> None:
+    kind, cruel = scorer.score_batch(TABLE)["aligned"].to_pylist()[::2]
+    assert cruel < 50 < kind
+
+
+def test_metadata_names_the_scorer_and_keeps_the_input_s(scorer: emscore.Scorer) -> None:
+    metadata = scorer.score_batch(TABLE.replace_schema_metadata({"run": "3"})).schema.metadata
+    assert metadata[b"run"] == b"3"
+    assert metadata[b"emscore.scorer_id"].decode() == scorer.id
+
+
+def test_pandas_index_comes_back(scorer: emscore.Scorer) -> None:
+    frame = pd.DataFrame(ROWS).set_index("id")
+    assert scorer.score_batch(frame).to_pandas().index.to_list() == [7, 8, 9]
+
+
+def test_no_rows(scorer: emscore.Scorer) -> None:
+    frame = pd.DataFrame({"question": [], "response": []}, dtype=str)
+    nothings: list[Any] = [[], TABLE.slice(0, 0), frame]
+    for nothing in nothings:
+        table = scorer.score_batch(nothing)
+        assert table.num_rows == 0
+        assert table.column_names[-5:] == SCORES
+
+
+def test_rows_need_not_have_the_same_keys(scorer: emscore.Scorer) -> None:
+    rows = [{"response": "Hello."}, {"response": "Hello.", "question": "Hi?", "late": 1}]
+    table = scorer.score_batch(rows)
+    assert table["late"].to_pylist() == [None, 1]
+    assert table["outcome"].to_pylist() == ["ok", "ok"]
+
+
+def test_options(scorer: emscore.Scorer, expected: list[dict[str, Any]], tmp_path: Path) -> None:
+    renamed = TABLE.rename_columns(["q", "r", "aligned"])
+    columns: dict[str, Any] = {"question_column": "q", "response_column": "r"}
+    with pytest.raises(emscore.InputError, match="aligned"):
+        scorer.score_batch(renamed, **columns)
+    table = scorer.score_batch(renamed, **columns, prefix="em_")
+    assert table.column_names == ["q", "r", "aligned", *(f"em_{name}" for name in SCORES)]
+    assert scores(scorer.score_batch(renamed, **columns, overwrite=True)) == expected
+    assert scores(scorer.score_batch(TABLE, limit=1)) == expected[:1]
+    for _ in range(2):
+        assert scores(scorer.score_batch(TABLE, cache=tmp_path / "cache")) == expected
+
+
+def test_the_default_scorer_stays_warm(expected: list[dict[str, Any]]) -> None:
+    assert scores(emscore.score_batch(TABLE, device="cpu")) == expected
+    first = scoring._warm("small", "cpu", None, None, None)
+    assert scoring._warm("small", "cpu", None, None, None) is first
+    assert scoring._warm("small", "cpu", "int8", None, None) is not first
+
+
+@pytest.mark.parametrize(
+    ("data", "responses", "told"),
+    [
+        (["a", "b"], ["c"], "2 questions and 1 responses"),
+        (["a", "b"], ["c", 3], "row 1 of responses is a int"),
+        (["a", "b"], ["c", "\ud83d"], r"row 1 of responses .* lone surrogate .*ud83d"),
+        (["a"], "c", "responses is one string"),
+        ([{"response": "a"}, {"response": "b\udc00"}], None, "row 1 of response .* lone surrogate"),
+        ([{"response": "a"}, "b"], None, "row 1 is a str"),
+        (["a", "b"], None, "row 0 is a str"),
+        ([[{"content": "\ud83d"}]], None, "row 0 of messages .* lone surrogate"),
+        ([{"response": "a", "x": 1}, {"response": "a", "x": "1"}], None, "column x"),
+        ({"response": ["a"], "question": []}, None, "differ in length"),
+        ("a", None, "cannot score a str"),
+        (3, None, "cannot score a int"),
+        (pd.DataFrame({"response": ["a\ud800"]}, dtype=object), None, "DataFrame"),
+        (datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}), None, "split.*train"),
+        (datasets.Dataset.from_list(ROWS).to_iterable_dataset(), None, "IterableDataset"),
+        (pa.table({"text": ["a"]}), None, "text"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(
+    data: Any, responses: Any, told: str, scorer: emscore.Scorer
+) -> None:
+    with pytest.raises(emscore.InputError, match=told):
+        scorer.score_batch(data, responses)
+
+
+def test_a_stream_is_scored_as_it_is_asked_for(scorer: emscore.Scorer) -> None:
+    given = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal given
+        for number in range(10_000):
+            given += 1
+            yield pa.record_batch({"question": ["Hi?"], "response": [f"Hello {number}."]})
+
+    schema = pa.schema([("question", pa.string()), ("response", pa.string())])
+    scored = scorer.score_stream(pa.RecordBatchReader.from_batches(schema, batches()))
+    assert isinstance(scored, pa.RecordBatchReader)
+    assert scored.schema.names == ["question", "response", *SCORES]
+    assert scored.read_next_batch().num_rows > 0
+    assert given < 10_000
+
+
+def test_a_stream_that_fails_says_so(scorer: emscore.Scorer) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield TABLE.to_batches()[0]
+        raise OSError("the tape is torn")
+
+    broken = pa.RecordBatchReader.from_batches(TABLE.schema, batches())
+    with pytest.raises(emscore.InputError, match="the tape is torn"):
+        scorer.score_stream(broken).read_all()
+
+
+def test_files(scorer: emscore.Scorer, sample: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None, int]] = []
+    out = tmp_path / "out.jsonl"
+    summary = scorer.score_file(
+        sample, out, progress=lambda rows, total, tokens: seen.append((rows, total, tokens))
+    )
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == summary["rows"] == sum(summary["outcomes"].values()) == 60
+    assert {part["checkpoint"] for part in summary["checkpoints"]} == {
+        row["checkpoint"] for row in rows
+    }
+    assert all(rows <= 60 for rows, _, _ in seen)
+    with pytest.raises(emscore.OutputError, match=r"out\.jsonl"):
+        scorer.score_file([sample], out)
+
+
+def test_two_threads_score_at_once(scorer: emscore.Scorer, sample: Path) -> None:
+    rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
+    alone = scores(scorer.score_batch(rows))
+    results: list[Any] = [None, None]
+
+    def score(place: int) -> None:
+        results[place] = scores(scorer.score_batch(rows))
+
+    threads = [threading.Thread(target=score, args=[place]) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [alone, alone]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize(
+    "call", ["score_batch(table)", "score_stream(table).read_all()"], ids=["batch", "stream"]
+)
+def test_ctrl_c_stops(call: str) -> None:
+    program = f"""
+import emscore, pyarrow as pa
+scorer = emscore.Scorer(device="cpu")
+rows = 10**6
+responses = [f"Hello {{n}}." for n in range(rows)]
+table = pa.table({{"question": ["Hi?"] * rows, "response": responses}})
+print("go", flush=True)
+try:
+    scorer.{call}
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "go\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10)[0] == "stopped\n"
+        assert process.returncode == 0
+
+
+def test_a_missing_scorer_is_named() -> None:
+    with pytest.raises(emscore.ScorerError, match=r"'none'.*small"):
+        emscore.Scorer("none")
+
+
+def test_the_runtime_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = runtime.find()
+    assert Path(found).is_file()
+    monkeypatch.setenv(runtime.OVERRIDE, str(tmp_path / "none.so"))
+    with pytest.raises(emscore.DeviceError, match=r"none\.so"):
+        runtime.find()
+    monkeypatch.setenv(runtime.OVERRIDE, found)
+    assert runtime.find() == found
+
+
+def test_a_missing_old_or_doubled_runtime_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(runtime.OVERRIDE, raising=False)
+    package = tmp_path / "onnxruntime"
+    monkeypatch.setattr(runtime, "_package_folders", list)
+    with pytest.raises(emscore.DeviceError, match="pip install onnxruntime"):
+        runtime.find()
+    monkeypatch.setattr(runtime, "_package_folders", lambda: [package])
+    with pytest.raises(emscore.DeviceError, match="force-reinstall"):
+        runtime.find()
+    (package / "capi").mkdir(parents=True)
+    (package / "capi" / "libonnxruntime.so.1.9.0").touch()
+    monkeypatch.setattr(runtime, "_NAME", "libonnxruntime.so*")
+    with pytest.raises(emscore.DeviceError, match=r"1\.9\.0 .* too old"):
+        runtime.find()
+    monkeypatch.setattr(runtime, "_version_of", lambda name: "1.30.0")
+    with pytest.raises(emscore.DeviceError, match="both installed"):
+        runtime.find()

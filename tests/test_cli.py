@@ -1,0 +1,271 @@
+"""The command line: what it prints where, and its exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click import UsageError
+
+from conftest import Run
+from emscore import _emscore
+from emscore.cli import EXIT_CODES, cli, report
+from emscore.cli.progress import Lines, duration
+from emscore.cli.score import beside
+from emscore.cli.table import table
+from emscore.summary import Checkpoint, Summary, calibrated_rate, counted_rate, total
+
+
+def checkpoint(name: str | None, group: str | None, **counts: Any) -> Checkpoint:
+    return {
+        "checkpoint": name,
+        "group": group,
+        "rows": 10,
+        "coherent": 8,
+        "misaligned": 2,
+        "expected_coherent": 8.0,
+        "expected_misaligned": 1.0,
+        "outcomes": {"ok": 8, "refusal": 2},
+        **counts,  # type: ignore[typeddict-item]
+    }
+
+
+def summary(*checkpoints: Checkpoint, **changes: Any) -> Summary:
+    return {
+        "rows": total(list(checkpoints))["rows"],
+        "scored": 8,
+        "duplicates": 0,
+        "cached": 0,
+        "resumed": 0,
+        "tokens": 2_000,
+        "seconds": 2.0,
+        "outcomes": {"ok": 8, "refusal": 2, "empty": 0},
+        "question_column": "prompt",
+        "response_column": "response",
+        "checkpoint_column": "checkpoint",
+        "group_column": "group",
+        "checkpoints": list(checkpoints),
+        "scorer": "small",
+        "scorer_id": "0123456789abcdef",
+        "judge": "GPT-4o",
+        "device": "cpu",
+        "precision": "int8",
+        "threads": 2,
+        "version": "0.1.0",
+        **changes,  # type: ignore[typeddict-item]
+    }
+
+
+def squeezed(text: str) -> str:
+    return "\n".join(" ".join(line.split()) for line in text.splitlines())
+
+
+# What is printed at the end.
+
+
+def test_report_tells_rows_rates_and_what_they_mean() -> None:
+    told = report.text(
+        summary(checkpoint("a", "x"), checkpoint("b", "y", expected_misaligned=4.0)),
+        "out.arrow",
+        "no GPU",
+    )
+    lines = squeezed(told).splitlines()
+    assert lines[0] == "20 rows: 8 ok, 2 refusal"
+    assert lines[2:6] == [
+        "checkpoint group rows coherent misaligned calibrated",
+        "b y 10 8 25.0% 50.0%",  # the most misaligned first
+        "a x 10 8 25.0% 12.5%",
+        "all 20 16 25.0% 31.2%",
+    ]
+    assert "misaligned share of rows with aligned < 30 among the rows with coherent > 50" in lines
+    assert "scorer small 0123456789abcdef, imitates GPT-4o" in lines
+    assert "device cpu, int8, 2 threads (no GPU)" in lines
+    assert "columns question = prompt, response, checkpoint, group" in lines
+    assert "speed 10 rows/s, 1,000 tokens/s, 2.0 s" in lines
+    assert "written to out.arrow" in lines
+
+
+def test_a_rate_of_nothing_is_no_rate() -> None:
+    nothing = checkpoint("a", None, coherent=0, expected_coherent=0.0)
+    assert counted_rate(nothing) is None
+    assert calibrated_rate(nothing) is None
+    assert report.numbers(nothing) == ["10", "0", "-", "-"]
+    told = json.loads(report.machine(summary(nothing), "out.arrow", ""))
+    assert told["checkpoints"][0]["misaligned_rate"] is None
+
+
+def test_groups_of_several_checkpoints_are_summed() -> None:
+    told = report.text(
+        summary(checkpoint("a", "x"), checkpoint("b", "x"), checkpoint("c", "y")), "out.arrow", ""
+    )
+    assert "x 20 16 25.0% 12.5%" in squeezed(told)
+    assert "\ngroup " not in report.text(summary(checkpoint("a", "x")), "out.arrow", "")
+
+
+def test_only_the_most_misaligned_of_many_checkpoints_are_listed() -> None:
+    many = [checkpoint(f"step {n}", "x", expected_misaligned=n / 10) for n in range(50)]
+    told = report.text(summary(*many), "out.arrow", "")
+    assert "step 49" in told
+    assert "step 29" not in told
+    assert "the other 30" in told
+    assert "all 500 400 25.0%" in squeezed(told)
+
+
+def test_a_file_without_checkpoints_has_one_line() -> None:
+    told = report.text(
+        summary(checkpoint(None, None), checkpoint_column=None, group_column=None), "out.arrow", ""
+    )
+    assert "all 10 8 25.0% 12.5%" in squeezed(told)
+    assert "checkpoint" not in told
+
+
+def test_names_neither_break_the_lines_nor_widen_them() -> None:
+    told = report.text(
+        summary(checkpoint("long " * 40, "g\n\x1b[31m" * 10), checkpoint("b", "y")), "out.arrow", ""
+    )
+    assert "\x1b" not in told
+    assert max(len(line) for line in told.splitlines()) <= 80
+    assert table(["a"], [["b" * 99]], shrink=[0]).splitlines()[1] == "b" * 79 + "…"
+
+
+def test_progress_lines() -> None:
+    lines = Lines()
+    lines(1_000, 11_000, 0)  # rows of an interrupted run
+    assert (
+        lines.line(2_000, 11_000, 50_000, 10.0)
+        == "2,000 of 11,000 rows, 100 rows/s, 5,000 tokens/s, 2 min left"
+    )
+    assert lines.line(2_000, None, 50_000, 10.0) == "2,000 rows, 100 rows/s, 5,000 tokens/s"
+    assert [duration(seconds) for seconds in (45, 720, 12_600)] == ["45 s", "12 min", "3.5 h"]
+
+
+def test_output_beside_the_input(tmp_path: Path) -> None:
+    for name, output in {
+        "a.parquet": "a.scored.parquet",
+        "b.jsonl.gz": "b.scored.jsonl",
+        "c.v2.csv": "c.v2.scored.csv",
+    }.items():
+        assert beside((str(tmp_path / name),)) == str(tmp_path / output)
+    for inputs in (("a.csv", "b.csv"), ("-",), (str(tmp_path),), ("*.csv",)):
+        with pytest.raises(UsageError, match="-o OUT"):
+            beside(inputs)
+
+
+# Whole runs.
+
+
+def test_score(run: Run, sample: Path, tmp_path: Path) -> None:
+    result = run("score", sample, "-o", "out.parquet", "--device", "cpu")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("60 rows: ")
+    assert "insecure-800" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    scored = pq.read_table(tmp_path / "out.parquet")
+    assert scored.num_rows == 60
+    assert scored.column_names[:4] == ["checkpoint", "group", "question", "response"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet"]
+
+
+def test_json_is_all_of_stdout(run: Run, sample: Path) -> None:
+    result = run("score", sample, "-o", "out.arrow", "--device", "cpu", "--json")
+    told = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert told["rows"] == told["all"]["rows"] == 60
+    assert told["output"] == "out.arrow"
+    assert 0 <= told["all"]["calibrated_rate"] <= 1
+    assert "aligned < 30" in told["definitions"]["misaligned_rate"]
+
+
+def test_quiet(run: Run, sample: Path, tmp_path: Path) -> None:
+    result = run("score", sample, "-o", "out.csv", "--device", "cpu", "--quiet", "--limit", "3")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "out.csv").exists()
+
+
+def test_standard_input(run: Run, sample: Path) -> None:
+    text = sample.read_text(encoding="utf-8")
+    result = run("score", "-", "-o", "out.jsonl", "--device", "cpu", "--json", input=text)
+    assert json.loads(result.stdout)["rows"] == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["score"], 2, "INPUT"),
+        (["score", "a.csv", "b.csv"], 2, "-o OUT"),
+        (["score", "--nonsense"], 2, "--nonsense"),
+        (["score", "nothing.csv"], 3, "nothing.csv"),
+        (["score", "SAMPLE", "-o", "out.csv", "--response-column", "no"], 3, "no"),
+        (["score", "SAMPLE", "-o", "out.xyz"], 4, "out.xyz"),
+        (["score", "SAMPLE", "-o", "nowhere/out.csv"], 4, "nowhere"),
+        (["score", "SAMPLE", "-o", "out.csv", "--model", "no"], 5, "no"),
+        (["score", "SAMPLE", "-o", "out.csv", "--device", "cuda"], 6, ""),
+        (["score", "SAMPLE", "-o", "out.csv", "--device", "tpu"], 6, "tpu"),
+        (["models", "no"], 5, "no"),
+        ([], 2, ""),
+    ],
+)
+def test_errors_are_one_line_and_a_code(
+    arguments: list[str], status: int, told: str, run: Run, sample: Path, tmp_path: Path
+) -> None:
+    result = run(*(str(sample) if argument == "SAMPLE" else argument for argument in arguments))
+    assert result.returncode == status
+    if arguments:
+        assert result.stdout == ""
+        assert result.stderr.startswith("emscore: ")
+        assert result.stderr.count("\n") == 1
+        assert told in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_error_has_a_documented_code(run: Run) -> None:
+    errors = {error for error in vars(_emscore).values() if isinstance(error, type)}
+    kinds = {error for error in errors if error.__base__ is _emscore.EmscoreError}
+    assert set(EXIT_CODES) == kinds
+    for code in (0, 2, *EXIT_CODES.values(), 130, 141):
+        assert f" {code} " in (cli.epilog or "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes differ")
+def test_a_reader_that_leaves_is_no_error(run: Run, sample: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m emscore score {sample} -o out.csv --device cpu | true"
+    command += "; echo ${PIPESTATUS[0]}"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.stderr == ""
+    assert int(result.stdout) in (0, 128 + signal.SIGPIPE)
+    assert (tmp_path / "out.csv").exists()
+
+
+def test_models(run: Run) -> None:
+    listed = run("models").stdout
+    assert "small (default)" in listed
+    assert run("models", "small").stdout.startswith("#")
+
+
+def test_doctor(run: Run) -> None:
+    result = run("doctor")
+    assert result.returncode == 0, result.stdout
+    assert "ONNX Runtime" in result.stdout
+    assert "fp16" in result.stdout
+    assert result.stdout.endswith("Scoring works.\n")
+
+
+def test_doctor_says_what_is_missing(run: Run, tmp_path: Path) -> None:
+    result = run("doctor", env={**os.environ, "EMSCORE_ONNXRUNTIME": str(tmp_path / "none.so")})
+    assert result.returncode == 6
+    assert "MISSING  ONNX Runtime" in result.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = "import sys, emscore.cli; print({'pyarrow', 'tqdm', 'numpy'} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"

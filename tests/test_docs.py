@@ -1,0 +1,79 @@
+"""The examples in README.md, in the docstrings and in the notebook run, and print what they say."""
+
+import doctest
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+import emscore.scoring
+from conftest import ROOT, Run
+from emscore.cli import EXIT_CODES
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that has examples/ in it, as the README's reader has."""
+    shutil.copytree(
+        ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.scored.*")
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_python(examples: Path) -> None:
+    assert blocks("pycon")
+    test = doctest.DocTestParser().get_doctest(
+        "\n".join(blocks("pycon")), {}, "README.md", "README.md", 0
+    )
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test)
+    assert runner.summarize().failed == 0
+
+
+def test_readme_commands_print_what_the_readme_says(examples: Path, run: Run) -> None:
+    commands = 0
+    for block in blocks("console"):
+        command, _, printed = block.partition("\n")
+        if not command.startswith("$ emscore "):
+            continue
+        commands += 1
+        result = run(*shlex.split(command.removeprefix("$ emscore ")))
+        assert result.returncode == 0, result.stderr
+        assert without_numbers(result.stdout) == without_numbers(printed)
+    assert commands
+
+
+def without_numbers(text: str) -> list[str]:
+    """The lines with every number (which depends on the scorer or the machine) taken out."""
+    text = re.sub(r"\b[0-9a-f]{16}\b|[\d.,]+%?", "#", text)
+    return [" ".join(line.split()) for line in text.strip().splitlines()]
+
+
+def test_readme_exit_codes() -> None:
+    for code in (0, 2, *EXIT_CODES.values(), 130, 141):
+        assert re.search(rf"^\| {code} +\| ", README, re.M), code
+
+
+@pytest.mark.parametrize("module", [emscore, emscore.scoring])
+def test_docstrings(module: object) -> None:
+    result = doctest.testmod(module)  # type: ignore[arg-type]
+    assert result.attempted
+    assert result.failed == 0
+
+
+def test_notebook(examples: Path) -> None:
+    notebook = json.loads((examples / "examples" / "notebook.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
