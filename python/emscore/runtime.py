@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ._emscore import DeviceError
 
+PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 MINIMUM = (1, 20)
 OVERRIDE = "EMSCORE_ONNXRUNTIME"
 INSTALL_CPU = "pip install onnxruntime"
@@ -38,13 +39,10 @@ def find() -> str:
                 f"library ({_NAME}), or unset it to use the installed package's"
             )
         return override
-    installed = {
-        name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := _version(name))
-    }
-    if len(installed) == 2:
+    if len(installed := [name for name in PACKAGES if _version_of(name)]) > 1:
         raise DeviceError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
-            "pip uninstall onnxruntime onnxruntime-gpu, then pip install the one you want"
+            f"{' and '.join(installed)} are both installed and overwrite each other's files: "
+            f"pip uninstall {' '.join(installed)}, then pip install the one you want"
         )
     folders = _package_folders()
     if not folders:
@@ -58,13 +56,20 @@ def find() -> str:
             f"uninstalled; pip install --force-reinstall onnxruntime"
         )
     library = libraries[-1]
-    version = _version_in(library.name) or next(iter(installed.values()), "")
-    if version and _numbers(version) < MINIMUM:
+    found = version(library)
+    if found and tuple(map(int, found.split(".")[:2])) < MINIMUM:
         raise DeviceError(
-            f"ONNX Runtime {version} in {library.parent} is too old, emscore needs "
+            f"ONNX Runtime {found} in {library.parent} is too old, emscore needs "
             f"{MINIMUM[0]}.{MINIMUM[1]} or newer: pip install --upgrade onnxruntime"
         )
     return str(library)
+
+
+def version(library: str | Path) -> str | None:
+    """Version of an ONNX Runtime library: by its file name, else that of the installed package."""
+    if named := re.search(r"\d+\.\d+\.\d+", Path(library).name):
+        return named.group()
+    return next(filter(None, map(_version_of, PACKAGES)), None)
 
 
 def load_cuda(library: str) -> None:
@@ -90,17 +95,8 @@ def _package_folders() -> list[Path]:
     return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
-def _version(distribution: str) -> str | None:
+def _version_of(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _version_in(name: str) -> str | None:
-    found = re.search(r"\d+\.\d+\.\d+", name)
-    return found and found.group()
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

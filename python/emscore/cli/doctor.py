@@ -79,10 +79,9 @@ def examine() -> Iterator[Check]:
     except _emscore.DeviceError as error:
         yield Check("MISSING", "ONNX Runtime", str(error), 6)
         return
-    yield Check("ok", "ONNX Runtime", f"{info['version']}, {library}")
+    yield Check("ok", "ONNX Runtime", f"{runtime.version(library) or 'unknown'}, {library}")
 
-    cuda = "CUDAExecutionProvider" in info["providers"]
-    if cuda:
+    if cuda := info["cuda"]:
         yield Check("ok", "CUDA", "this ONNX Runtime can use NVIDIA GPUs")
     else:
         yield Check("missing", "CUDA", f"only needed for a GPU: {runtime.INSTALL_GPU}")

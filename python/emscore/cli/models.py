@@ -22,9 +22,8 @@ def models(name: str | None) -> None:
         return
     rows = []
     for each in shipped.names():
-        folder = shipped.resolve(each)
-        about = json.loads(_emscore.describe(str(folder)))
-        size = sum((folder / file["path"]).stat().st_size for file in about["files"].values())
+        about = json.loads(_emscore.describe(str(shipped.resolve(each))))
+        size = sum(about["files"].values())
         default = " (default)" if each == shipped.DEFAULT else ""
         rows.append([each + default, about["id"], f"{size / 1e6:.0f} MB", about["judge"]])
     click.echo(table(["name", "id", "size", "imitates"], rows, right={2}))
