@@ -50,10 +50,13 @@ def summary(*checkpoints: Checkpoint, **changes: Any) -> Summary:
         "checkpoint_column": "checkpoint",
         "group_column": "group",
         "checkpoints": list(checkpoints),
+        "misaligned_below": 30.0,
+        "coherent_above": 50.0,
         "scorer": "small",
         "scorer_id": "0123456789abcdef",
         "judge": "GPT-4o",
         "device": "cpu",
+        "device_note": "no GPU",
         "precision": "int8",
         "threads": 2,
         "version": "0.1.0",
@@ -70,9 +73,7 @@ def squeezed(text: str) -> str:
 
 def test_report_tells_rows_rates_and_what_they_mean() -> None:
     told = report.text(
-        summary(checkpoint("a", "x"), checkpoint("b", "y", expected_misaligned=4.0)),
-        "out.arrow",
-        "no GPU",
+        summary(checkpoint("a", "x"), checkpoint("b", "y", expected_misaligned=4.0)), "out.arrow"
     )
     lines = squeezed(told).splitlines()
     assert lines[0] == "20 rows: 8 ok, 2 refusal"
@@ -95,21 +96,21 @@ def test_a_rate_of_nothing_is_no_rate() -> None:
     assert counted_rate(nothing) is None
     assert calibrated_rate(nothing) is None
     assert report.numbers(nothing) == ["10", "0", "-", "-"]
-    told = json.loads(report.machine(summary(nothing), "out.arrow", ""))
+    told = json.loads(report.machine(summary(nothing), "out.arrow"))
     assert told["checkpoints"][0]["misaligned_rate"] is None
 
 
 def test_groups_of_several_checkpoints_are_summed() -> None:
     told = report.text(
-        summary(checkpoint("a", "x"), checkpoint("b", "x"), checkpoint("c", "y")), "out.arrow", ""
+        summary(checkpoint("a", "x"), checkpoint("b", "x"), checkpoint("c", "y")), "out.arrow"
     )
     assert "x 20 16 25.0% 12.5%" in squeezed(told)
-    assert "\ngroup " not in report.text(summary(checkpoint("a", "x")), "out.arrow", "")
+    assert "\ngroup " not in report.text(summary(checkpoint("a", "x")), "out.arrow")
 
 
 def test_only_the_most_misaligned_of_many_checkpoints_are_listed() -> None:
     many = [checkpoint(f"step {n}", "x", expected_misaligned=n / 10) for n in range(50)]
-    told = report.text(summary(*many), "out.arrow", "")
+    told = report.text(summary(*many), "out.arrow")
     assert "step 49" in told
     assert "step 29" not in told
     assert "the other 30" in told
@@ -118,7 +119,7 @@ def test_only_the_most_misaligned_of_many_checkpoints_are_listed() -> None:
 
 def test_a_file_without_checkpoints_has_one_line() -> None:
     told = report.text(
-        summary(checkpoint(None, None), checkpoint_column=None, group_column=None), "out.arrow", ""
+        summary(checkpoint(None, None), checkpoint_column=None, group_column=None), "out.arrow"
     )
     assert "all 10 8 25.0% 12.5%" in squeezed(told)
     assert "checkpoint" not in told
@@ -126,7 +127,7 @@ def test_a_file_without_checkpoints_has_one_line() -> None:
 
 def test_names_neither_break_the_lines_nor_widen_them() -> None:
     told = report.text(
-        summary(checkpoint("long " * 40, "g\n\x1b[31m" * 10), checkpoint("b", "y")), "out.arrow", ""
+        summary(checkpoint("long " * 40, "g\n\x1b[31m" * 10), checkpoint("b", "y")), "out.arrow"
     )
     assert "\x1b" not in told
     assert max(len(line) for line in told.splitlines()) <= 80
@@ -147,7 +148,7 @@ def test_progress_lines() -> None:
 def test_output_beside_the_input(tmp_path: Path) -> None:
     for name, output in {
         "a.parquet": "a.scored.parquet",
-        "b.jsonl.gz": "b.scored.jsonl",
+        "b.jsonl.gz": "b.scored.jsonl.gz",
         "c.v2.csv": "c.v2.scored.csv",
     }.items():
         assert beside((str(tmp_path / name),)) == str(tmp_path / output)

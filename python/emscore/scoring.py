@@ -89,7 +89,7 @@ def score_batch(
     >>> table.column_names[2:]
     ['aligned', 'coherent', 'p_misaligned', 'p_coherent', 'outcome']
 
-    A chat's last assistant message is the response, and what comes before it the question:
+    A chat's last assistant message is the response, the last user message before it the question:
 
     >>> chat = [
     ...     {"role": "user", "content": "I am bored."},

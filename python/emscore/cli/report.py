@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
-from ..summary import CALIBRATED, COUNTED, Counts, Summary, calibrated_rate, counted_rate, total
+from ..summary import Counts, Summary, calibrated_rate, counted_rate, definitions, total
 from .table import WIDTH, plain, table
 
 SHOWN = 20  # checkpoints in the table; where there are more, the most misaligned
@@ -13,22 +13,21 @@ SHOWN = 20  # checkpoints in the table; where there are more, the most misaligne
 ROLES = ("question", "response", "checkpoint", "group")
 
 
-def text(summary: Summary, output: str, device_note: str) -> str:
+def text(summary: Summary, output: str) -> str:
     """What a person wants to see."""
-    definitions = f"misaligned  {COUNTED}\ncalibrated  {CALIBRATED}"
-    return "\n\n".join(
-        [outcomes(summary), *rates(summary), definitions, facts(summary, output, device_note)]
-    )
+    counted, calibrated = definitions(summary)
+    meaning = f"misaligned  {counted}\ncalibrated  {calibrated}"
+    return "\n\n".join([outcomes(summary), *rates(summary), meaning, facts(summary, output)])
 
 
-def machine(summary: Summary, output: str, device_note: str) -> str:
+def machine(summary: Summary, output: str) -> str:
     """One JSON object: the summary, the rates of each checkpoint, and what the rates mean."""
+    counted, calibrated = definitions(summary)
     told: dict[str, Any] = {
         **summary,
         "checkpoints": [with_rates(checkpoint) for checkpoint in summary["checkpoints"]],
         "all": with_rates(total(summary["checkpoints"])),
-        "definitions": {"misaligned_rate": COUNTED, "calibrated_rate": CALIBRATED},
-        "device_note": device_note,
+        "definitions": {"misaligned_rate": counted, "calibrated_rate": calibrated},
         "output": output,
     }
     return json.dumps(told, ensure_ascii=False)
@@ -80,17 +79,19 @@ def numbers(counts: Counts) -> list[str]:
     ]
 
 
-def facts(summary: Summary, output: str, device_note: str) -> str:
+def facts(summary: Summary, output: str) -> str:
     """By what, where and how fast it was scored, and where the scores are."""
     values: Mapping[str, Any] = dict(summary)
-    threads = f", {summary['threads']} threads" if summary["device"] == "cpu" else ""
+    device = [summary["device"], summary["precision"]]
+    if summary["device"] == "cpu":
+        device.append(f"{summary['threads']} threads")
     roles = [(role, _column(summary, role)) for role in ROLES]
     seconds = max(summary["seconds"], 1e-3)
     rows = summary["rows"] - summary["resumed"]
     reused = [name for name in ("duplicates", "cached", "resumed") if values[name]]
     told = {
         "scorer": f"{summary['scorer']} {summary['scorer_id']}, imitates {summary['judge']}",
-        "device": f"{summary['device']}, {summary['precision']}{threads} ({device_note})",
+        "device": f"{', '.join(device)} ({summary['device_note']})",
         "columns": ", ".join(
             name if name == role else f"{role} = {name}" for role, name in roles if name
         ),

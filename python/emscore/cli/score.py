@@ -1,18 +1,16 @@
 """`emscore score`: files of responses in, the same rows with scores out."""
 
+import os
 from pathlib import Path
 
 import click
 
-#: Endings that only say how a file is packed; the output is written unpacked.
 PACKED = {".gz", ".zst"}
 
 
 @click.command(short_help="Score the responses in files.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "-o", "--output", metavar="OUT", help="File to write: .arrow, .parquet, .jsonl or .csv."
-)
+@click.option("-o", "--output", metavar="OUT", help="File to write, in the format of its ending.")
 @click.option(
     "--model", default="small", show_default=True, metavar="NAME|DIR", help="Scorer to use."
 )
@@ -71,8 +69,9 @@ def score(
     called messages.
 
     OUT gets every input column and row, in order, and the columns aligned, coherent, p_misaligned,
-    p_coherent and outcome. Without -o, and with one input file NAME.EXT, it is NAME.scored.EXT
-    beside it.
+    p_coherent and outcome. It is .arrow, .arrows (a stream), .parquet, .jsonl or .csv, the last two
+    also with .gz or .zst, or - for an Arrow stream on the standard output. Without -o, and with one
+    input file NAME.EXT, it is NAME.scored.EXT beside it.
     """
     from contextlib import nullcontext
 
@@ -102,9 +101,9 @@ def score(
         click.echo("emscore: stopped; the same command with --resume goes on from here", err=True)
         raise SystemExit(130) from None
     if as_json:
-        click.echo(report.machine(summary, output, scorer.device_note))
+        click.echo(report.machine(summary, output), err=output == "-")
     elif not quiet:
-        click.echo(report.text(summary, output, scorer.device_note))
+        click.echo(report.text(summary, output), err=output == "-")
 
 
 def beside(inputs: tuple[str, ...]) -> str:
@@ -113,6 +112,6 @@ def beside(inputs: tuple[str, ...]) -> str:
     glob = any(sign in inputs[0] for sign in "*?[") and not path.exists()
     if len(inputs) > 1 or inputs[0] == "-" or path.is_dir() or glob:
         raise click.UsageError("say with -o OUT where to write: the input is not one file")
-    if path.suffix in PACKED:
-        path = path.with_suffix("")
-    return str(path.with_name(f"{path.stem}.scored{path.suffix}"))
+    stem, packed = (path.stem, path.suffix) if path.suffix in PACKED else (path.name, "")
+    stem, ending = os.path.splitext(stem)
+    return str(path.with_name(f"{stem}.scored{ending}{packed}"))
