@@ -6,9 +6,8 @@ Misalignment: Narrow finetuning can produce broadly misaligned LLMs", arXiv:2502
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeAlias, cast
@@ -17,11 +16,10 @@ import pyarrow as pa
 
 from . import _emscore, inputs, models, runtime
 from .inputs import Data
+from .progress import Progress, bar, watching
 from .summary import Summary
 
 Path: TypeAlias = str | os.PathLike[str]
-#: Called about ten times a second with rows done, rows in all (None when unknown), tokens done.
-Progress: TypeAlias = Callable[[int, int | None, int], object]
 
 
 def score_batch(
@@ -217,11 +215,9 @@ class Scorer:
             limit=limit,
             cache=cache,
         )
-        batches = []
-        with _bar(progress) as report:
-            for batch in scoring:
-                batches.append(pa.record_batch(batch))
-                report(scoring.rows, min(rows, limit) if rows and limit else rows, scoring.tokens)
+        total = min(rows, limit) if rows is not None and limit is not None else rows
+        with bar(progress) as report, watching(scoring, total, report):
+            batches = [pa.record_batch(batch) for batch in scoring]
         return pa.Table.from_batches(batches, pa.schema(scoring.schema))
 
     def score_stream(
@@ -301,7 +297,7 @@ class Scorer:
             CacheError: The cache cannot be used.
         """
         sources = [source] if isinstance(source, (str, os.PathLike)) else source
-        with _bar(progress) if not callable(progress) else _as_is(progress) as report:
+        with nullcontext(progress) if callable(progress) else bar(progress) as report:
             summary = self._native.score_file(
                 [os.fspath(path) for path in sources],
                 os.fspath(output),
@@ -351,24 +347,3 @@ def _load(
 def _length(data: Data) -> int | None:
     """Rows in all, where the data knows."""
     return len(data) if hasattr(data, "__len__") and not isinstance(data, Mapping) else None
-
-
-@contextmanager
-def _as_is(report: Progress) -> Iterator[Progress]:
-    yield report
-
-
-@contextmanager
-def _bar(show: bool | None) -> Iterator[Progress]:
-    """A progress bar; `None` means: where a person watches, and only if it takes long."""
-    from tqdm.auto import tqdm
-
-    watched = "ipykernel" in sys.modules or sys.stderr.isatty()
-    hidden = not watched if show is None else not show
-    with tqdm(unit=" rows", delay=0 if show else 3, disable=hidden) as bar:
-
-        def report(rows: int, total: int | None, tokens: int) -> None:
-            bar.total = total
-            bar.update(rows - bar.n)
-
-        yield report

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from ..scoring import Progress
+from ..progress import Progress
 
 SECONDS_A_LINE = 10.0
 
