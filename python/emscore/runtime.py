@@ -38,7 +38,7 @@ def find() -> str:
                 f"{OVERRIDE} names {override}, which is not a file: let it name the ONNX Runtime "
                 f"library ({_NAME}), or unset it to use the installed package's"
             )
-        return override
+        return str(Path(override).resolve())
     if len(installed := [name for name in PACKAGES if _version_of(name)]) > 1:
         raise DeviceError(
             f"{' and '.join(installed)} are both installed and overwrite each other's files: "
@@ -62,7 +62,7 @@ def find() -> str:
             f"ONNX Runtime {found} in {library.parent} is too old, emscore needs "
             f"{MINIMUM[0]}.{MINIMUM[1]} or newer: pip install --upgrade onnxruntime"
         )
-    return str(library)
+    return str(library.resolve())
 
 
 def version(library: str | Path) -> str | None:
