@@ -205,10 +205,9 @@ def test_standard_input(run: Run, sample: Path) -> None:
         (["score", "SAMPLE", "-o", "out.xyz"], 4, "out.xyz"),
         (["score", "SAMPLE", "-o", "nowhere/out.csv"], 4, "nowhere"),
         (["score", "SAMPLE", "-o", "out.csv", "--model", "no"], 5, "no"),
-        (["score", "SAMPLE", "-o", "out.csv", "--device", "cuda"], 6, ""),
+        (["score", "SAMPLE", "-o", "out.csv", "--device", "cuda:99"], 6, "cuda"),
         (["score", "SAMPLE", "-o", "out.csv", "--device", "tpu"], 6, "tpu"),
         (["models", "no"], 5, "no"),
-        ([], 2, ""),
     ],
 )
 def test_errors_are_one_line_and_a_code(
@@ -216,12 +215,17 @@ def test_errors_are_one_line_and_a_code(
 ) -> None:
     result = run(*(str(sample) if argument == "SAMPLE" else argument for argument in arguments))
     assert result.returncode == status
-    if arguments:
-        assert result.stdout == ""
-        assert result.stderr.startswith("emscore: ")
-        assert result.stderr.count("\n") == 1
-        assert told in result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("emscore: ")
+    assert result.stderr.count("\n") == 1
+    assert told in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_no_command_shows_the_help(run: Run) -> None:
+    result = run()
+    assert result.returncode == 2
+    assert "Exit codes:" in result.stderr
 
 
 def test_every_error_has_a_documented_code(run: Run) -> None:

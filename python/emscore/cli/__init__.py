@@ -60,6 +60,9 @@ def main() -> NoReturn:
             stream.reconfigure(errors="replace")  # whatever the terminal cannot show
     try:
         status = cli.main(prog_name="emscore", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = error.exit_code
     except click.UsageError as error:
         context = error.ctx.command_path if error.ctx else "emscore"
         status = fail(f"{error.format_message()} (see {context} --help)", error.exit_code)
