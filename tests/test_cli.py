@@ -228,7 +228,7 @@ def test_no_command_shows_the_help(run: Run) -> None:
     assert "Exit codes:" in result.stderr
 
 
-def test_every_error_has_a_documented_code(run: Run) -> None:
+def test_every_error_has_a_documented_code() -> None:
     errors = {error for error in vars(_emscore).values() if isinstance(error, type)}
     kinds = {error for error in errors if error.__base__ is _emscore.EmscoreError}
     assert set(EXIT_CODES) == kinds

@@ -38,10 +38,7 @@ def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
     if _is_dataset(data):
         return _dataset(data)
     if hasattr(data, "__arrow_c_stream__"):
-        try:
-            return pa.RecordBatchReader.from_stream(data)
-        except (pa.ArrowException, UnicodeEncodeError) as error:
-            raise InputError(f"this {_kind(data)} cannot be turned into Arrow: {error}") from error
+        return _stream(data)
     if isinstance(data, Mapping):
         return _columns(data).to_reader()
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
@@ -50,6 +47,15 @@ def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
         f"cannot score a {_kind(data)}: give two lists of strings, a list of dicts or of chats, a "
         f"pyarrow Table, a pandas or polars DataFrame, or a datasets.Dataset"
     )
+
+
+def _stream(data: Data) -> pa.RecordBatchReader:
+    try:
+        return pa.RecordBatchReader.from_stream(data)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        for name in getattr(data, "columns", ()):
+            _array(str(name), data[name])  # says which column, and which row
+        raise InputError(f"this {_kind(data)} cannot be turned into Arrow: {error}") from error
 
 
 def _pairs(questions: Data, responses: Data) -> pa.Table:
@@ -71,10 +77,8 @@ def _texts(name: str, values: Data) -> Data:
         raise InputError(f"{name} is one string: give a list of strings")
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
-    if hasattr(values, "__arrow_c_stream__"):
-        return pa.chunked_array(values)
-    if hasattr(values, "__arrow_array__") or hasattr(values, "to_numpy"):
-        return pa.array(values)
+    if hasattr(values, "to_numpy"):  # a pandas or polars Series
+        return _array(name, values)
     values = list(values)
     for row, value in enumerate(values):
         if value is not None and not isinstance(value, str):
@@ -112,7 +116,8 @@ def _columns(columns: Mapping[Any, Any]) -> pa.Table:
 
 def _array(name: str, values: Any, kind: pa.DataType | None = None) -> Data:
     try:
-        return pa.array(values, kind)
+        streams = hasattr(values, "__arrow_c_stream__")
+        return pa.chunked_array(values) if streams else pa.array(values, kind)
     except UnicodeEncodeError as error:
         raise InputError(
             f"row {_bad_row(values)} of {name} holds a lone surrogate "
@@ -135,7 +140,9 @@ def _bad_row(values: Any) -> int:
 
 
 def _is_chat(value: Any) -> bool:
-    return isinstance(value, Sequence) and all(isinstance(turn, Mapping) for turn in value)
+    """Whether it is a list of messages; an empty one is a chat without any."""
+    listed = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return listed and all(isinstance(turn, Mapping) for turn in value)
 
 
 def _is_dataset(data: Data) -> bool:
