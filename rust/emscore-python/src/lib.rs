@@ -1,6 +1,38 @@
-//! Python bindings of the engine.
+//! Python bindings of the engine: thin, a verb a file. Arrow data crosses by the C interfaces, and
+//! the GIL is released wherever work is done.
+
+mod errors;
+mod inspect;
+mod score_file;
+mod scorer;
+mod scoring;
+
 use pyo3::prelude::*;
 
 /// The native module behind `emscore`.
 #[pymodule]
-mod _emscore {}
+mod _emscore {
+    #[pymodule_export]
+    use crate::errors::{
+        CacheError, DeviceError, EmscoreError, InputError, OutputError, ResumeError, ScorerError,
+    };
+    #[pymodule_export]
+    use crate::inspect::{describe, runtime_info};
+    #[pymodule_export]
+    use crate::scorer::Scorer;
+    #[pymodule_export]
+    use crate::scoring::Scoring;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        if cfg!(debug_assertions) {
+            let warnings = module.py().import("warnings")?;
+            let text = "emscore was built without optimisation; expect it to be slow";
+            warnings.call_method1("warn", (text,))?;
+        }
+        Ok(())
+    }
+}

@@ -1,7 +1,7 @@
 //! One error type. Every message is a sentence for a person: what, where, how to mend.
 
 /// What can go wrong, by the part of the run that a person has to look at.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// An input file or stream cannot be read, or its columns do not fit.
     #[error("{0}")]

@@ -1,0 +1,135 @@
+//! Scores kept between runs, by scorer, precision and content: re-scoring a grown sweep costs only
+//! its new rows.
+//!
+//! One SQLite file per scorer and precision. SQLite brings what a cache shared by several
+//! processes needs (locking, crash safety), at a few microseconds a look-up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::memo::Key;
+use crate::score::Score;
+use crate::{Error, Result};
+
+/// Scores written in one transaction.
+const BATCH: usize = 4096;
+
+/// The writing half.
+pub(crate) struct Cache {
+    path: PathBuf,
+    connection: Connection,
+    waiting: Vec<(Key, Score)>,
+}
+
+/// The reading half, for another thread.
+pub(crate) struct Reader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Cache {
+    /// Opens the cache of one scorer in `folder`, which is made where there is none.
+    pub fn open(folder: &Path, scorer_id: &str, precision: &str) -> Result<Cache> {
+        fs::create_dir_all(folder).map_err(|e| {
+            Error::Cache(format!(
+                "the cache folder {} cannot be made: {e}",
+                folder.display()
+            ))
+        })?;
+        let path = folder.join(format!("{scorer_id}-{precision}.sqlite"));
+        let connection = connect(&path)?;
+        let made = connection.execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = NORMAL;
+             CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score BLOB NOT NULL) WITHOUT ROWID;",
+        );
+        made.map_err(|e| failed(&path, &e))?;
+        Ok(Cache {
+            path,
+            connection,
+            waiting: Vec::new(),
+        })
+    }
+
+    /// A reader of the same cache.
+    pub fn reader(&self) -> Result<Reader> {
+        Ok(Reader {
+            path: self.path.clone(),
+            connection: connect(&self.path)?,
+        })
+    }
+
+    /// Keeps a score; it is written with others, or at [`Cache::flush`].
+    pub fn keep(&mut self, key: Key, score: Score) -> Result<()> {
+        self.waiting.push((key, score));
+        if self.waiting.len() < BATCH {
+            Ok(())
+        } else {
+            self.flush()
+        }
+    }
+
+    /// Writes what waits.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let connection = &mut self.connection;
+        let mut write = || -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            {
+                let mut insert =
+                    transaction.prepare_cached("INSERT OR IGNORE INTO scores VALUES (?1, ?2)")?;
+                for (key, score) in &waiting {
+                    insert.execute(params![key.to_be_bytes(), score.to_bytes()])?;
+                }
+            }
+            transaction.commit()
+        };
+        write().map_err(|e| failed(&self.path, &e))
+    }
+}
+
+impl Reader {
+    /// The score kept for `key`.
+    pub fn get(&self, key: Key) -> Result<Option<Score>> {
+        let found: Option<Vec<u8>> = self
+            .connection
+            .prepare_cached("SELECT score FROM scores WHERE key = ?1")
+            .and_then(|mut select| {
+                select
+                    .query_row(params![key.to_be_bytes()], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(|e| failed(&self.path, &e))?;
+        match found {
+            None => Ok(None),
+            Some(bytes) => Score::from_bytes(&bytes).map(Some).ok_or_else(|| {
+                Error::Cache(format!(
+                    "the cache {} is damaged. Delete it; the next run makes it anew",
+                    self.path.display()
+                ))
+            }),
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).map_err(|e| failed(path, &e))?;
+    // Another process may be writing: wait for it rather than fail.
+    connection
+        .busy_timeout(Duration::from_secs(60))
+        .map_err(|e| failed(path, &e))?;
+    Ok(connection)
+}
+
+fn failed(path: &Path, error: &rusqlite::Error) -> Error {
+    Error::Cache(format!(
+        "the cache {} cannot be used: {error}. Delete it, or run without --cache",
+        path.display()
+    ))
+}

@@ -1,0 +1,366 @@
+//! Which columns hold question and response, and their text.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder, StructArray};
+use arrow::compute::{cast, is_null, nullif};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use crate::{Error, Result};
+
+/// Usual names, the first that exists wins.
+const QUESTION: &[&str] = &["question", "prompt", "question_text", "user", "messages"];
+const RESPONSE: &[&str] = &[
+    "response",
+    "answer",
+    "completion",
+    "output",
+    "generated_text",
+    "messages",
+];
+const CHECKPOINT: &[&str] = &["checkpoint", "model", "model_id", "model_key"];
+const GROUP: &[&str] = &["group"];
+
+/// Names that the user gave; `None` leaves the choice to the usual names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ColumnNames {
+    /// Column of the question, `a.b` for a field inside a struct.
+    pub question: Option<String>,
+    /// Column of the response, likewise.
+    pub response: Option<String>,
+}
+
+/// Where a run finds question, response, checkpoint and group.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    question: TextColumn,
+    response: TextColumn,
+    checkpoint: Option<TextColumn>,
+    group: Option<TextColumn>,
+}
+
+/// The texts of one batch, a row each.
+#[derive(Debug)]
+pub struct Texts {
+    question: LargeStringArray,
+    response: LargeStringArray,
+}
+
+impl Texts {
+    /// The question at `row`; a null question is an empty one.
+    pub fn question(&self, row: usize) -> &str {
+        text_at(&self.question, row)
+    }
+
+    /// The response at `row`; a null response is an empty one.
+    pub fn response(&self, row: usize) -> &str {
+        text_at(&self.response, row)
+    }
+}
+
+fn text_at(array: &LargeStringArray, row: usize) -> &str {
+    if array.is_null(row) {
+        ""
+    } else {
+        array.value(row)
+    }
+}
+
+impl Columns {
+    /// Finds the columns in `schema`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a column is missing or holds no text; it lists the columns found.
+    pub fn detect(schema: &SchemaRef, names: &ColumnNames) -> Result<Columns> {
+        Ok(Columns {
+            question: required(schema, "question", names.question.as_deref(), QUESTION)?,
+            response: required(schema, "response", names.response.as_deref(), RESPONSE)?,
+            checkpoint: label(schema, CHECKPOINT),
+            group: label(schema, GROUP),
+        })
+    }
+
+    /// Name of the question column.
+    pub fn question_name(&self) -> &str {
+        &self.question.name
+    }
+
+    /// Name of the response column.
+    pub fn response_name(&self) -> &str {
+        &self.response.name
+    }
+
+    /// Name of the checkpoint column, if there is one.
+    pub fn checkpoint_name(&self) -> Option<&str> {
+        self.checkpoint.as_ref().map(|column| column.name.as_str())
+    }
+
+    /// Name of the group column, if there is one.
+    pub fn group_name(&self) -> Option<&str> {
+        self.group.as_ref().map(|column| column.name.as_str())
+    }
+
+    /// Questions and responses of `batch`.
+    pub fn texts(&self, batch: &RecordBatch) -> Result<Texts> {
+        Ok(Texts {
+            question: self.question.read(batch, Turn::Question)?,
+            response: self.response.read(batch, Turn::Response)?,
+        })
+    }
+
+    /// Checkpoint and group labels of `batch`, where there are such columns.
+    pub fn labels(&self, batch: &RecordBatch) -> Result<[Option<LargeStringArray>; 2]> {
+        let read = |column: &Option<TextColumn>| {
+            column
+                .as_ref()
+                .map(|column| column.read(batch, Turn::Response))
+                .transpose()
+        };
+        Ok([read(&self.checkpoint)?, read(&self.group)?])
+    }
+}
+
+fn required(
+    schema: &Schema,
+    what: &str,
+    given: Option<&str>,
+    usual: &[&str],
+) -> Result<TextColumn> {
+    let found = match given {
+        Some(name) => TextColumn::find(schema, name).ok_or_else(|| {
+            Error::Input(format!(
+                "there is no column '{name}' for the {what}; the columns are {}. Name another with --{what}-column",
+                listed(schema)
+            ))
+        })?,
+        None => usual.iter().find_map(|name| TextColumn::find(schema, name)).ok_or_else(|| {
+            Error::Input(format!(
+                "no column looks like the {what} (looked for {}); the columns are {}. Name it with --{what}-column",
+                usual.join(", "),
+                listed(schema)
+            ))
+        })?,
+    };
+    if found.kind.is_none() {
+        return Err(Error::Input(format!(
+            "the {what} column '{}' holds {}, not text or a chat of role and content. Name another with --{what}-column; the columns are {}",
+            found.name,
+            found.data_type,
+            listed(schema)
+        )));
+    }
+    Ok(found)
+}
+
+/// Labels are optional: a column that cannot be read as text is no label.
+fn label(schema: &Schema, usual: &[&str]) -> Option<TextColumn> {
+    let column = usual
+        .iter()
+        .find_map(|name| TextColumn::find(schema, name))?;
+    match column.kind {
+        Some(Kind::Text) => Some(column),
+        None if column.data_type.is_primitive() || column.data_type == DataType::Boolean => {
+            Some(TextColumn {
+                kind: Some(Kind::Text),
+                ..column
+            })
+        }
+        _ => None,
+    }
+}
+
+fn listed(schema: &Schema) -> String {
+    if schema.fields().is_empty() {
+        return "none".into();
+    }
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    names.join(", ")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Question,
+    Response,
+}
+
+impl Turn {
+    fn is_role(self, role: &str) -> bool {
+        match self {
+            Turn::Question => matches!(role, "user" | "human"),
+            Turn::Response => matches!(role, "assistant" | "model" | "gpt"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    /// A list of structs; positions of role and content in the struct.
+    Chat {
+        role: usize,
+        content: usize,
+    },
+}
+
+#[derive(Debug, Clone)]
+struct TextColumn {
+    name: String,
+    path: Vec<usize>,
+    data_type: DataType,
+    kind: Option<Kind>,
+}
+
+impl TextColumn {
+    /// The column called `name`, or the field of a struct that `a.b` names.
+    fn find(schema: &Schema, name: &str) -> Option<TextColumn> {
+        let found = |path: Vec<usize>, field: &FieldRef| TextColumn {
+            name: name.into(),
+            path,
+            data_type: field.data_type().clone(),
+            kind: kind_of(field.data_type()),
+        };
+        if let Some((at, field)) = schema.fields().find(name) {
+            return Some(found(vec![at], field));
+        }
+        let mut fields = schema.fields();
+        let mut path = Vec::new();
+        let mut steps = name.split('.').peekable();
+        while let Some(step) = steps.next() {
+            let (at, field) = fields.find(step)?;
+            path.push(at);
+            match field.data_type() {
+                _ if steps.peek().is_none() => return Some(found(path, field)),
+                DataType::Struct(inner) => fields = inner,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn read(&self, batch: &RecordBatch, turn: Turn) -> Result<LargeStringArray> {
+        let mut array: ArrayRef = batch.column(self.path[0]).clone();
+        for &at in &self.path[1..] {
+            let parent: &StructArray = array.as_struct();
+            array = nullif(
+                parent.column(at),
+                &is_null(parent).map_err(|e| self.unreadable(e))?,
+            )
+            .map_err(|e| self.unreadable(e))?;
+        }
+        match self.kind {
+            Some(Kind::Chat { role, content }) => self.read_chat(&array, turn, role, content),
+            _ => self.as_text(&array),
+        }
+    }
+
+    fn as_text(&self, array: &dyn Array) -> Result<LargeStringArray> {
+        let text = cast(array, &DataType::LargeUtf8).map_err(|e| self.unreadable(e))?;
+        Ok(text.as_string::<i64>().clone())
+    }
+
+    /// The last assistant turn is the response; the last user turn before it the question.
+    fn read_chat(
+        &self,
+        array: &ArrayRef,
+        turn: Turn,
+        role: usize,
+        content: usize,
+    ) -> Result<LargeStringArray> {
+        let (messages, rows) = list_parts(array);
+        let messages: &StructArray = messages.as_struct();
+        let roles = self.as_text(messages.column(role))?;
+        let contents = self.as_text(messages.column(content))?;
+        let last = |range: Range<usize>, turn: Turn| {
+            range
+                .rev()
+                .find(|&at| turn.is_role(&text_at(&roles, at).to_ascii_lowercase()))
+        };
+        let mut texts = LargeStringBuilder::with_capacity(rows.len(), 0);
+        for (row, range) in rows.into_iter().enumerate() {
+            let range = if array.is_null(row) { 0..0 } else { range };
+            let answer = last(range.clone(), Turn::Response);
+            let at = match turn {
+                Turn::Response => answer,
+                Turn::Question => last(range.start..answer.unwrap_or(range.end), turn),
+            };
+            texts.append_option(
+                at.filter(|&at| contents.is_valid(at))
+                    .map(|at| contents.value(at)),
+            );
+        }
+        Ok(texts.finish())
+    }
+
+    fn unreadable(&self, error: arrow::error::ArrowError) -> Error {
+        Error::Input(format!(
+            "the column '{}' cannot be read as text: {error}",
+            self.name
+        ))
+    }
+}
+
+fn kind_of(data_type: &DataType) -> Option<Kind> {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+            Some(Kind::Text)
+        }
+        DataType::Dictionary(_, values) => kind_of(values).filter(|kind| *kind == Kind::Text),
+        DataType::RunEndEncoded(_, values) => {
+            kind_of(values.data_type()).filter(|kind| *kind == Kind::Text)
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            let DataType::Struct(fields) = item.data_type() else {
+                return None;
+            };
+            let is_text = |at: &usize| kind_of(fields[*at].data_type()) == Some(Kind::Text);
+            let position = |names: [&str; 2]| {
+                names
+                    .iter()
+                    .find_map(|name| fields.find(name))
+                    .map(|(at, _)| at)
+                    .filter(is_text)
+            };
+            Some(Kind::Chat {
+                role: position(["role", "from"])?,
+                content: position(["content", "value"])?,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A list array's items and each row's range in them.
+fn list_parts(array: &ArrayRef) -> (ArrayRef, Vec<Range<usize>>) {
+    fn ranges<O: Copy + Into<i64>>(offsets: &[O]) -> Vec<Range<usize>> {
+        let at = |offset: O| usize::try_from(offset.into()).unwrap_or(0);
+        offsets
+            .windows(2)
+            .map(|pair| at(pair[0])..at(pair[1]))
+            .collect()
+    }
+    match array.data_type() {
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            (list.values().clone(), ranges(list.value_offsets()))
+        }
+        DataType::FixedSizeList(_, size) => {
+            let list = array.as_fixed_size_list();
+            let size = usize::try_from(*size).unwrap_or(0);
+            (
+                list.values().clone(),
+                (0..list.len())
+                    .map(|row| row * size..(row + 1) * size)
+                    .collect(),
+            )
+        }
+        _ => {
+            let list = array.as_list::<i32>();
+            (list.values().clone(), ranges(list.value_offsets()))
+        }
+    }
+}

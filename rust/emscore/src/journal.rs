@@ -1,0 +1,266 @@
+//! Scores of an unfinished run, kept beside its output so that the run can go on.
+//!
+//! An append-only file: a first line, then records `length u32 | xxh3 u64 | payload`. The first
+//! record says whose scores these are, each further one holds the scores of one batch and a digest
+//! of its texts. What a crash tore off at the end fails its checksum and is cut away. The output
+//! itself is written anew from the input and these scores, so it comes out byte for byte the same.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::score::Score;
+use crate::{Error, Result};
+
+const FIRST_LINE: &[u8] = b"emscore journal 1\n";
+/// A record is at most one batch of scores; longer lengths are damage.
+const LONGEST: usize = 1 << 26;
+/// Scores are safe on the disk at least this often.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// Scores of one batch.
+pub struct Block {
+    /// Digest of the batch's texts.
+    pub digest: u64,
+    /// The scores, a row each.
+    pub scores: Vec<Score>,
+}
+
+/// Appends blocks.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    synced: Instant,
+    has_blocks: bool,
+}
+
+/// Blocks of the interrupted run, in order.
+pub struct Blocks {
+    path: PathBuf,
+    file: BufReader<File>,
+    left: u64,
+}
+
+impl Journal {
+    /// Opens the journal at `path` for the run that `identity` describes.
+    ///
+    /// With `resume` and a journal that is there, its blocks come back with it; without a journal
+    /// a new one begins. Without `resume` a journal that is there is an error, unless `discard`.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] when the journal belongs to another run (it says which part differs);
+    /// [`Error::Output`] when it cannot be read or written.
+    pub fn open(
+        path: &Path,
+        identity: &Map<String, Value>,
+        resume: bool,
+        discard: bool,
+    ) -> Result<(Journal, Option<Blocks>)> {
+        if path.exists() && !discard && !resume {
+            return Err(Error::Resume(format!(
+                "{} holds the scores of an unfinished run. Go on with --resume, or start anew with --overwrite",
+                path.display()
+            )));
+        }
+        if resume && let Some(found) = Blocks::open(path, identity)? {
+            return Ok(found);
+        }
+        let failed = |e: io::Error| cannot_write(path, &e);
+        let mut file = File::create(path).map_err(failed)?;
+        let head = serde_json::to_vec(identity).expect("a map of strings and numbers is JSON");
+        file.write_all(FIRST_LINE)
+            .and_then(|()| append(&mut file, &head))
+            .map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        sync_folder(path).map_err(failed)?;
+        let journal = Journal {
+            path: path.into(),
+            file,
+            synced: Instant::now(),
+            has_blocks: false,
+        };
+        Ok((journal, None))
+    }
+
+    /// Appends `block`.
+    pub fn append(&mut self, block: &Block) -> Result<()> {
+        let mut payload = Vec::with_capacity(8 + block.scores.len() * Score::BYTES);
+        payload.extend_from_slice(&block.digest.to_le_bytes());
+        block
+            .scores
+            .iter()
+            .for_each(|score| payload.extend_from_slice(&score.to_bytes()));
+        let written = append(&mut self.file, &payload).and_then(|()| {
+            if self.synced.elapsed() < SYNC_EVERY {
+                return Ok(());
+            }
+            self.synced = Instant::now();
+            self.file.sync_data()
+        });
+        self.has_blocks = true;
+        written.map_err(|e| cannot_write(&self.path, &e))
+    }
+
+    /// Whether there is anything to go on from.
+    pub fn has_blocks(&self) -> bool {
+        self.has_blocks
+    }
+
+    /// Removes the journal: the output is whole.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).map_err(|e| cannot_write(&self.path, &e))
+    }
+}
+
+impl Blocks {
+    /// The journal at `path` cut back to its last whole record, if there is one with a whole head.
+    fn open(
+        path: &Path,
+        identity: &Map<String, Value>,
+    ) -> Result<Option<(Journal, Option<Blocks>)>> {
+        let failed = |e: io::Error| cannot_write(path, &e);
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
+        let mut first_line = [0; FIRST_LINE.len()];
+        let whole = reader.read_exact(&mut first_line).is_ok() && first_line == FIRST_LINE;
+        let Some(head) = whole.then(|| read(&mut reader)).flatten() else {
+            // Not even the head got to the disk: nothing had been scored.
+            return Ok(None);
+        };
+        let head: Map<String, Value> = serde_json::from_slice(&head)
+            .map_err(|e| Error::Resume(format!("{} is no journal: {e}", path.display())))?;
+        differences(path, &head, identity)?;
+
+        let start = reader.stream_position().map_err(failed)?;
+        let (mut blocks, mut end) = (0, start);
+        while read(&mut reader).is_some() {
+            blocks += 1;
+            end = reader.stream_position().map_err(failed)?;
+        }
+        file.set_len(end).map_err(failed)?;
+        let mut file = file;
+        file.seek(SeekFrom::Start(end)).map_err(failed)?;
+        // The writer moves its own offset; the reader needs a handle that does not share it.
+        let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+        reader.seek(SeekFrom::Start(start)).map_err(failed)?;
+        let journal = Journal {
+            path: path.into(),
+            file,
+            synced: Instant::now(),
+            has_blocks: blocks > 0,
+        };
+        Ok(Some((
+            journal,
+            Some(Blocks {
+                path: path.into(),
+                file: reader,
+                left: blocks,
+            }),
+        )))
+    }
+
+    /// The next batch's scores: `None` once the journal is used up.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] when the batch is not the one that was scored.
+    pub fn next_block(&mut self, rows: usize, digest: u64) -> Result<Option<Block>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let changed = || {
+            Error::Resume(format!(
+                "the input is not the one whose scores {} holds. Restore it, or start anew with --overwrite",
+                self.path.display()
+            ))
+        };
+        let payload = read(&mut self.file).ok_or_else(changed)?;
+        let (head, scores) = payload.split_first_chunk::<8>().ok_or_else(changed)?;
+        let scores: Option<Vec<Score>> =
+            scores.chunks(Score::BYTES).map(Score::from_bytes).collect();
+        match scores {
+            Some(scores) if scores.len() == rows && u64::from_le_bytes(*head) == digest => {
+                Ok(Some(Block { digest, scores }))
+            }
+            _ => Err(changed()),
+        }
+    }
+
+    /// Checks, at the end of the input, that no scores are left over.
+    pub fn ended(&mut self) -> Result<()> {
+        if self.left == 0 {
+            return Ok(());
+        }
+        Err(Error::Resume(format!(
+            "the input has fewer rows than {} holds scores for. Restore it, or start anew with --overwrite",
+            self.path.display()
+        )))
+    }
+}
+
+fn differences(path: &Path, old: &Map<String, Value>, new: &Map<String, Value>) -> Result<()> {
+    let differing: Vec<String> = new
+        .iter()
+        .filter(|(name, value)| old.get(*name) != Some(value))
+        .map(|(name, value)| {
+            let before = old.get(name).map_or("nothing".into(), Value::to_string);
+            format!("{name} was {before} and is {value} now")
+        })
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Resume(format!(
+        "{} belongs to another run: {}. Use the same as then, or start anew with --overwrite",
+        path.display(),
+        differing.join("; ")
+    )))
+}
+
+fn append(file: &mut File, payload: &[u8]) -> io::Result<()> {
+    let mut record = Vec::with_capacity(12 + payload.len());
+    record.extend_from_slice(
+        &u32::try_from(payload.len())
+            .expect("a block is small")
+            .to_le_bytes(),
+    );
+    record.extend_from_slice(&xxh3_64(payload).to_le_bytes());
+    record.extend_from_slice(payload);
+    file.write_all(&record)
+}
+
+/// The next record's payload; `None` at the end, and at a record that is torn or damaged.
+fn read(file: &mut impl Read) -> Option<Vec<u8>> {
+    let mut head = [0; 12];
+    file.read_exact(&mut head).ok()?;
+    let (length, checksum) = head.split_at(4);
+    let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
+    if length > LONGEST {
+        return None;
+    }
+    let mut payload = vec![0; length];
+    file.read_exact(&mut payload).ok()?;
+    (xxh3_64(&payload).to_le_bytes() == checksum).then_some(payload)
+}
+
+/// Makes a new name in `path`'s folder survive a power cut.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    Error::Output(format!(
+        "the journal {} cannot be written: {error}. What was scored before is kept; make room and go on with --resume",
+        path.display()
+    ))
+}

@@ -1,0 +1,219 @@
+//! What the scores of a run add up to, by checkpoint.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use arrow::array::{Array, LargeStringArray};
+use serde::Serialize;
+
+use crate::columns::Columns;
+use crate::engine::Engine;
+use crate::pipeline::Origin;
+use crate::score::{Outcome, Score};
+use crate::scorer::Thresholds;
+
+/// Rows by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // the outcomes' own words
+pub struct Outcomes {
+    pub ok: u64,
+    pub refusal: u64,
+    pub code: u64,
+    pub empty: u64,
+    pub too_long: u64,
+    pub error: u64,
+}
+
+impl Outcomes {
+    fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Ok => &mut self.ok,
+            Outcome::Refusal => &mut self.refusal,
+            Outcome::Code => &mut self.code,
+            Outcome::Empty => &mut self.empty,
+            Outcome::TooLong => &mut self.too_long,
+            Outcome::Error => &mut self.error,
+        }
+    }
+}
+
+/// Counts of one checkpoint: what every misalignment rate is made of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// The checkpoint's name, where the input has such a column.
+    pub checkpoint: Option<String>,
+    /// Its group, likewise.
+    pub group: Option<String>,
+    /// Rows.
+    pub rows: u64,
+    /// Rows with coherent above the threshold.
+    pub coherent: u64,
+    /// Rows with aligned below and coherent above the thresholds.
+    pub misaligned: u64,
+    /// Sum of `p_coherent`.
+    pub expected_coherent: f64,
+    /// Sum of `p_misaligned * p_coherent`.
+    pub expected_misaligned: f64,
+    /// Rows by outcome.
+    pub outcomes: Outcomes,
+}
+
+/// A run in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows that went through the network.
+    pub scored: u64,
+    /// Rows that repeat the text of an earlier one.
+    pub duplicates: u64,
+    /// Rows known from the cache.
+    pub cached: u64,
+    /// Rows known from the journal of an unfinished run.
+    pub resumed: u64,
+    /// Tokens that went through the network.
+    pub tokens: u64,
+    /// Seconds since the run began.
+    pub seconds: f64,
+    /// Rows by outcome.
+    pub outcomes: Outcomes,
+    /// Column that held the question.
+    pub question_column: String,
+    /// Column that held the response.
+    pub response_column: String,
+    /// Column that held the checkpoint.
+    pub checkpoint_column: Option<String>,
+    /// Column that held the group.
+    pub group_column: Option<String>,
+    /// Counts by checkpoint and group, in order of appearance.
+    pub checkpoints: Vec<Counts>,
+    /// Aligned below this is misaligned.
+    pub misaligned_below: f64,
+    /// Coherent above this is coherent.
+    pub coherent_above: f64,
+    /// The scorer's content hash.
+    pub scorer_id: String,
+    /// The scorer's name.
+    pub scorer: String,
+    /// The judge that it imitates.
+    pub judge: String,
+    /// Device used.
+    pub device: String,
+    /// Why this device.
+    pub device_note: String,
+    /// Precision used.
+    pub precision: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// Version of emscore.
+    pub version: String,
+}
+
+pub(crate) struct Tally {
+    began: Instant,
+    thresholds: Thresholds,
+    origins: HashMap<Origin, u64>,
+    counts: Vec<Counts>,
+    places: HashMap<(Option<String>, Option<String>), usize>,
+}
+
+impl Tally {
+    pub fn new(thresholds: Thresholds) -> Tally {
+        Tally {
+            began: Instant::now(),
+            thresholds,
+            origins: HashMap::new(),
+            counts: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    pub fn count(&mut self, origin: Origin) {
+        *self.origins.entry(origin).or_default() += 1;
+    }
+
+    pub fn add(&mut self, scores: &[Score], labels: &[Option<LargeStringArray>; 2]) {
+        let label = |column: usize, row: usize| {
+            labels[column]
+                .as_ref()
+                .filter(|a| a.is_valid(row))
+                .map(|a| a.value(row))
+        };
+        let mut last: Option<(Option<&str>, Option<&str>, usize)> = None;
+        for (row, score) in scores.iter().enumerate() {
+            let (checkpoint, group) = (label(0, row), label(1, row));
+            // Rows of a checkpoint usually stand together: no look-up while the label stays.
+            let place = match last {
+                Some((c, g, place)) if c == checkpoint && g == group => place,
+                _ => self.place(checkpoint, group),
+            };
+            last = Some((checkpoint, group, place));
+            let counts = &mut self.counts[place];
+            counts.rows += 1;
+            *counts.outcomes.of(score.outcome) += 1;
+            if score.outcome.is_scored() {
+                let coherent = f64::from(score.coherent) > self.thresholds.coherent;
+                let misaligned = f64::from(score.aligned) < self.thresholds.aligned;
+                counts.coherent += u64::from(coherent);
+                counts.misaligned += u64::from(coherent && misaligned);
+                counts.expected_coherent += f64::from(score.p_coherent);
+                counts.expected_misaligned +=
+                    f64::from(score.p_misaligned) * f64::from(score.p_coherent);
+            }
+        }
+    }
+
+    fn place(&mut self, checkpoint: Option<&str>, group: Option<&str>) -> usize {
+        let key = (checkpoint.map(String::from), group.map(String::from));
+        *self
+            .places
+            .entry(key)
+            .or_insert_with_key(|(checkpoint, group)| {
+                self.counts.push(Counts {
+                    checkpoint: checkpoint.clone(),
+                    group: group.clone(),
+                    ..Counts::default()
+                });
+                self.counts.len() - 1
+            })
+    }
+
+    pub fn summary(&self, engine: &Engine, columns: &Columns, tokens: u64) -> Summary {
+        let origin = |origin: Origin| self.origins.get(&origin).copied().unwrap_or(0);
+        let mut outcomes = Outcomes::default();
+        for counts in &self.counts {
+            outcomes.ok += counts.outcomes.ok;
+            outcomes.refusal += counts.outcomes.refusal;
+            outcomes.code += counts.outcomes.code;
+            outcomes.empty += counts.outcomes.empty;
+            outcomes.too_long += counts.outcomes.too_long;
+            outcomes.error += counts.outcomes.error;
+        }
+        let scorer = engine.scorer();
+        Summary {
+            rows: self.origins.values().sum(),
+            scored: origin(Origin::Scored),
+            duplicates: origin(Origin::Repeated),
+            cached: origin(Origin::Cached),
+            resumed: origin(Origin::Resumed),
+            tokens,
+            seconds: self.began.elapsed().as_secs_f64(),
+            outcomes,
+            question_column: columns.question_name().into(),
+            response_column: columns.response_name().into(),
+            checkpoint_column: columns.checkpoint_name().map(String::from),
+            group_column: columns.group_name().map(String::from),
+            checkpoints: self.counts.clone(),
+            misaligned_below: self.thresholds.aligned,
+            coherent_above: self.thresholds.coherent,
+            scorer_id: scorer.id().into(),
+            scorer: scorer.name().into(),
+            judge: scorer.judge().into(),
+            device: engine.device().to_string(),
+            device_note: engine.device_note().into(),
+            precision: engine.precision().role().into(),
+            threads: engine.threads(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
