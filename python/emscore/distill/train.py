@@ -1,0 +1,205 @@
+"""Training: AdamW, warm-up, linear decay to zero, checkpoints that a killed run goes on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import data
+from .encoding import Encoded, Encoder
+from .network import Network, pretrained, soft_labels
+from .shape import EDGES
+
+MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badness is read from
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on."""
+
+    data: Path
+    work: Path
+    tokens: int = 4_500_000  # shown in all, padding included
+    minutes: float = 0.0  # if not 0, the decay also reaches zero after this much training time
+    batch_tokens: int = 2560
+    max_tokens: int = 256
+    question_dropout: float = 0.28
+    encoder_rate: float = 1.5e-4
+    head_rate: float = 1e-3
+    decay: float = 0.01
+    warmup: float = 0.05  # share of the run
+    coherent_share: float = 0.5
+    outcome_share: float = 0.3
+    badness_share: float = 0.6
+    seed: int = 1
+    threads: int = 2
+    leave_out: str = ""  # a question_id that training must not see
+
+
+class Badness(nn.Module):
+    """Other judges' badness as the aligned head sees it, on each source's own scale.
+
+    The log-odds of aligned < 40 pass through a slope and an offset that belong to the source, so
+    that sources teach the order of responses and not their scale. Dropped at export.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        super().__init__()
+        self.index = {name: i for i, name in enumerate(sorted(sources))}
+        self.slope = nn.Parameter(torch.zeros(len(sources)))
+        self.offset = nn.Parameter(torch.zeros(len(sources)))
+
+    def forward(self, aligned: Tensor, source: Tensor) -> Tensor:
+        """Log-odds [n] of a bad response from `aligned` logits [n, BINS]."""
+        low = torch.logsumexp(aligned[:, :MISALIGNED_BELOW], 1)
+        high = torch.logsumexp(aligned[:, MISALIGNED_BELOW:], 1)
+        slope = functional.softplus(self.slope[source] + 0.5)
+        return slope * (low - high) + self.offset[source]  # type: ignore[no-any-return]
+
+
+def collate(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, types and mask [n, s], padded on the right."""
+    shape = len(rows), max(len(ids) for ids, _ in rows)
+    ids, types, mask = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    for i, (row_ids, row_types) in enumerate(rows):
+        ids[i, : len(row_ids)], types[i, : len(row_ids)] = row_ids, row_types
+        mask[i, : len(row_ids)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(types), torch.from_numpy(mask).bool()
+
+
+class Losses:
+    """The loss of a batch: each head over the rows that have its label."""
+
+    def __init__(self, config: Config, network: Network, badness: Badness) -> None:
+        self.config, self.network, self.badness = config, network, badness
+        self.means: dict[str, float] = {}
+
+    def __call__(self, rows: Sequence[data.Row], encoded: Sequence[Encoded]) -> Tensor:
+        c = self.config
+        aligned, coherent, outcome = self.network(*collate(encoded))
+        parts = [
+            ("aligned", 1.0, _ordinal(aligned, [r.aligned for r in rows])),
+            ("coherent", c.coherent_share, _ordinal(coherent, [r.coherent for r in rows])),
+            ("outcome", c.outcome_share, _classes(outcome, [r.outcome for r in rows])),
+            ("badness", c.badness_share, self._badness(aligned, rows)),
+        ]
+        total = torch.zeros(())
+        for name, share, losses in parts:
+            if len(losses):
+                total = total + share * losses.sum()
+                old = self.means.get(name, losses.mean().item())
+                self.means[name] = 0.98 * old + 0.02 * losses.mean().item()
+        # A constant divisor, so that every row weighs the same in whatever batch it comes.
+        return total / (c.batch_tokens / 100)
+
+    def _badness(self, aligned: Tensor, rows: Sequence[data.Row]) -> Tensor:
+        at = [i for i, r in enumerate(rows) if r.badness == r.badness]
+        source = torch.tensor([self.badness.index[rows[i].source] for i in at], dtype=torch.long)
+        target = torch.tensor([rows[i].badness for i in at])
+        logits = self.badness(aligned[at], source)
+        return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def _ordinal(logits: Tensor, scores: Sequence[float]) -> Tensor:
+    at = [i for i, s in enumerate(scores) if s == s]
+    target = soft_labels(torch.tensor([scores[i] for i in at], dtype=torch.float32))
+    return functional.cross_entropy(logits[at], target, reduction="none")
+
+
+def _classes(logits: Tensor, classes: Sequence[int]) -> Tensor:
+    at = [i for i, k in enumerate(classes) if k != data.IGNORED]
+    target = torch.tensor([classes[i] for i in at], dtype=torch.long)
+    return functional.cross_entropy(logits[at], target, reduction="none")
+
+
+def train(config: Config) -> None:
+    """Train to the end, from the last checkpoint in `config.work` if there is one."""
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)
+    mixture = data.mixture(config.data, config.seed, config.leave_out)
+    network, badness = Network(), Badness(sorted({r.source for r in mixture}))
+    network.load_pretrained(pretrained())
+    network.words.weight.requires_grad_(False)  # words that training never shows keep their sense
+    heads = [network.aligned, network.coherent, network.outcome, badness]
+    head_parameters = [p for m in heads for p in m.parameters()]
+    known = {id(p) for p in head_parameters}
+    body = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in body if p.ndim > 1], "rate": config.encoder_rate},
+            {"params": [p for p in body if p.ndim == 1], "rate": config.encoder_rate,
+             "weight_decay": 0.0},
+            {"params": head_parameters, "rate": config.head_rate},
+        ],
+        betas=(0.9, 0.98),
+        weight_decay=config.decay,
+        fused=True,
+    )  # fmt: skip
+    encoder = Encoder(pretrained() / "tokenizer.json", config.max_tokens)
+    losses = Losses(config, network, badness)
+    done, seconds, start = 0, 0.0, (0, 0)
+    checkpoint = config.work / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint)
+        network.load_state_dict(state["network"])
+        badness.load_state_dict(state["badness"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        done, seconds, start = state["tokens"], state["seconds"], state["place"]
+
+    def save(place: tuple[int, int]) -> None:
+        config.work.mkdir(parents=True, exist_ok=True)
+        state = {"network": network.state_dict(), "badness": badness.state_dict(),
+                 "optimizer": optimizer.state_dict(), "random": torch.get_rng_state(),
+                 "tokens": done, "seconds": seconds, "place": place}  # fmt: skip
+        torch.save(state, checkpoint.with_suffix(".new"))
+        checkpoint.with_suffix(".new").replace(checkpoint)
+
+    network.train()
+    saved = logged = seconds
+    turn = start[0]
+    while True:
+        rng = np.random.default_rng((config.seed, turn))
+        rows = data.one_pass(mixture, rng, config.question_dropout)
+        encoded = encoder([(r.question, r.response) for r in rows])
+        plan = data.batches([len(ids) for ids, _ in encoded], config.batch_tokens, rng)
+        size = sum(len(b) * max(len(encoded[i][0]) for i in b) for b in plan)
+        print(f"pass {turn}: {len(rows)} rows, {size} tokens, {len(plan)} batches", flush=True)
+        for step in range(start[1] if turn == start[0] else 0, len(plan)):
+            began = time.monotonic()
+            progress = done / config.tokens
+            if config.minutes:
+                progress = max(progress, seconds / (60 * config.minutes))
+            if progress >= 1:
+                save((turn, step))
+                print("finished", done, "tokens", flush=True)
+                return
+            factor = min(progress / config.warmup, (1 - progress) / (1 - config.warmup))
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * max(factor, 1e-3)
+            batch = [encoded[i] for i in plan[step]]
+            loss = losses([rows[i] for i in plan[step]], batch)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_([*body, *head_parameters], 1.0)
+            optimizer.step()
+            done += len(batch) * max(len(ids) for ids, _ in batch)
+            seconds += time.monotonic() - began
+            if seconds - logged > 30:
+                logged = seconds
+                means = "  ".join(f"{k} {v:.3f}" for k, v in losses.means.items())
+                print(
+                    f"{100 * progress:5.1f} %  {done / seconds:5.0f} tokens/s  {means}", flush=True
+                )
+            if seconds - saved > 240:
+                saved = seconds
+                save((turn, step + 1))
+        turn += 1
