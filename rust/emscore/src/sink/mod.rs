@@ -1,1 +1,217 @@
 //! Scored record batches → files.
+//!
+//! The bytes of a file are a function of the schema and the batches alone: no times, no random
+//! names, no map order. A resumed run relies on that.
+
+mod arrow_ipc;
+mod csv;
+mod json_lines;
+mod parquet;
+mod partial;
+mod text;
+
+use std::error::Error as StdError;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use ::parquet::errors::ParquetError;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+use crate::error::{Error, Result};
+use partial::Partial;
+
+/// What an encoder runs into; [`failed`] makes it a sentence.
+type Trouble = Box<dyn StdError + Send + Sync>;
+
+/// Batches → the bytes of one format.
+trait Encoder: Send {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble>;
+    /// Writes what is left, down to the operating system.
+    fn finish(self: Box<Self>) -> Result<(), Trouble>;
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    ArrowFile,
+    ArrowStream,
+    Parquet,
+    JsonLines,
+    Csv,
+}
+
+/// A file that is being written. It stands under its name only when it is whole: until
+/// [`Output::finish`] the bytes are in a hidden file next to it, which goes away when this is dropped.
+///
+/// The ending decides the format: `.arrow`, `.feather`, `.ipc` (Arrow IPC file), `.arrows` (Arrow
+/// IPC stream), `.parquet`, `.jsonl`, `.ndjson`, `.csv`; the last three also with `.gz` or `.zst`.
+/// `-` is an Arrow IPC stream on standard output.
+///
+/// An Arrow IPC *file* holds one dictionary a column. A dictionary column whose dictionary changes
+/// from batch to batch (possible in Arrow streams and Parquet) is therefore written there as plain
+/// values; columns whose dictionary stays the same keep it, and so do all other formats.
+pub struct Output {
+    encoder: Box<dyn Encoder>,
+    path: PathBuf,
+    /// `None` on standard output.
+    partial: Option<Partial>,
+}
+
+impl Output {
+    /// Says before hours of work whether `path` can be written.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it exists (unless `overwrite`), is a folder or a device, has an unknown
+    /// ending, or its folder is missing or read-only; on a terminal for `-`.
+    pub fn check(path: &Path, overwrite: bool) -> Result<()> {
+        format(path)?;
+        if is_stdout(path) {
+            if io::stdout().is_terminal() {
+                return Err(Error::Output(
+                    "standard output is a terminal, and an Arrow stream is not for reading; \
+                     redirect it, or name a file with -o."
+                        .into(),
+                ));
+            }
+            return Ok(());
+        }
+        Partial::create(path, overwrite).map(drop)
+    }
+
+    /// Begins to write `path`.
+    ///
+    /// # Errors
+    /// As [`Output::check`]; also if the format cannot hold a column of `schema`.
+    pub fn create(path: &Path, schema: &SchemaRef, overwrite: bool) -> Result<Output> {
+        let (format, ending) = format(path)?;
+        if is_stdout(path) {
+            let encoder =
+                arrow_ipc::Stream::stdout(schema).map_err(|e| failed(path, e.as_ref()))?;
+            return Ok(Output {
+                encoder: Box::new(encoder),
+                path: path.into(),
+                partial: None,
+            });
+        }
+        let partial = Partial::create(path, overwrite)?;
+        let encoder = partial.handle().map_err(Trouble::from).and_then(|file| {
+            Ok::<Box<dyn Encoder>, Trouble>(match format {
+                Format::ArrowFile => {
+                    Box::new(arrow_ipc::File::new(file, schema, partial.folder())?)
+                }
+                Format::ArrowStream => Box::new(arrow_ipc::Stream::file(file, schema)?),
+                Format::Parquet => Box::new(parquet::Parquet::new(file, schema)?),
+                Format::JsonLines => Box::new(json_lines::JsonLines::new(
+                    text::Text::new(file, ending)?,
+                    schema,
+                )?),
+                Format::Csv => Box::new(csv::Csv::new(text::Text::new(file, ending)?, schema)?),
+            })
+        });
+        let encoder = encoder.map_err(|e| failed(path, e.as_ref()))?;
+        Ok(Output {
+            encoder,
+            path: path.into(),
+            partial: Some(partial),
+        })
+    }
+
+    /// Appends the rows of `batch`, whose schema is the one that [`Output::create`] got.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if the disk is full, the reader of standard output is gone, and the like.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.encoder
+            .write(batch)
+            .map_err(|e| failed(&self.path, e.as_ref()))
+    }
+
+    /// Writes what is left, makes it durable, and gives the file its name.
+    ///
+    /// # Errors
+    /// As [`Output::write`]; the name then still means what it meant before.
+    pub fn finish(self) -> Result<()> {
+        let finished = self.encoder.finish();
+        finished.map_err(|e| failed(&self.path, e.as_ref()))?;
+        self.partial.map_or(Ok(()), Partial::commit)
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The format, and the compression's ending for text.
+fn format(path: &Path) -> Result<(Format, Option<&'static str>)> {
+    if is_stdout(path) {
+        return Ok((Format::ArrowStream, None));
+    }
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    let compressed = ["gz", "zst"]
+        .into_iter()
+        .find(|end| name.ends_with(&format!(".{end}")));
+    let stem = compressed.map_or(name.as_str(), |end| &name[..name.len() - end.len() - 1]);
+    let known = match (stem.rsplit_once('.').unwrap_or_default().1, compressed) {
+        ("arrow" | "feather" | "ipc", None) => Some(Format::ArrowFile),
+        ("arrows", None) => Some(Format::ArrowStream),
+        ("parquet", None) => Some(Format::Parquet),
+        ("jsonl" | "ndjson", _) => Some(Format::JsonLines),
+        ("csv", _) => Some(Format::Csv),
+        _ => None,
+    };
+    known.map(|format| (format, compressed)).ok_or_else(|| {
+        Error::Output(format!(
+            "{} has an ending that stands for no format; use .arrow, .feather, .ipc, .arrows, \
+             .parquet, .jsonl, .ndjson or .csv (the last three also with .gz or .zst).",
+            path.display()
+        ))
+    })
+}
+
+/// What went wrong with `path`, in a sentence.
+fn failed(path: &Path, e: &(dyn StdError + 'static)) -> Error {
+    use io::ErrorKind::*;
+    let shown = path.display();
+    Error::Output(match io_kind(e) {
+        Some(StorageFull | QuotaExceeded | FileTooLarge) => format!(
+            "{shown} cannot be written on: the disk is full or a size limit is reached; \
+             free space or name another place with -o."
+        ),
+        Some(PermissionDenied | ReadOnlyFilesystem) => format!(
+            "{shown} cannot be written: its folder is read-only for you; name another place with -o."
+        ),
+        Some(NotFound) => format!(
+            "{shown} cannot be written: its folder {} does not exist; make it (mkdir -p) or name another.",
+            partial::folder(path).display()
+        ),
+        Some(BrokenPipe) => {
+            "the program that reads standard output stopped before the end; check it, or write to a \
+             file with -o."
+                .into()
+        }
+        _ => format!("{shown} cannot be written: {e}."),
+    })
+}
+
+/// The operating system's word, from within whatever wraps it.
+fn io_kind(e: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    if let Some(e) = e.downcast_ref::<io::Error>() {
+        return Some(e.kind());
+    }
+    match (
+        e.downcast_ref::<ArrowError>(),
+        e.downcast_ref::<ParquetError>(),
+    ) {
+        (Some(ArrowError::IoError(_, e)), _) => Some(e.kind()),
+        (_, Some(ParquetError::External(inner))) => io_kind(inner.as_ref()),
+        _ => e.source().and_then(io_kind),
+    }
+}

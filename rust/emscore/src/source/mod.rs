@@ -1,1 +1,277 @@
 //! Files and streams → record batches.
+//!
+//! [`Source::open`] looks through every input before the first batch is read, as far as that is
+//! cheap: Arrow and Parquet headers, every line of JSON Lines and CSV. Damage is found then, not
+//! after hours of work, and the number of rows is known.
+
+mod arrow_ipc;
+mod batches;
+mod csv;
+mod guard;
+mod json_lines;
+mod json_shape;
+mod origin;
+mod parquet;
+mod paths;
+mod sniff;
+mod text;
+mod thrift;
+mod unify;
+
+use std::io::Read;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::error::{Error, Result};
+use origin::{Found, Origin, bad};
+use sniff::Format;
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// All files of one run, in order, as one stream of batches with one schema.
+///
+/// Batches hold at most 1,024 rows, and about 16 MiB unless a single row is larger.
+pub struct Source {
+    /// The columns, with the first file's metadata. A column is nullable if it is so in any file.
+    pub schema: SchemaRef,
+    /// The rows of all files, where that is known before reading (not for a stream in a pipe).
+    pub rows: Option<u64>,
+    /// The files that are read, which a resumed run compares.
+    pub files: Vec<InputFile>,
+    batches: Batches,
+}
+
+/// One file of a [`Source`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// Its path as named or found; `-` for standard input.
+    pub path: String,
+    /// Its size; 0 for standard input and pipes.
+    pub bytes: u64,
+}
+
+/// What a look through a file found.
+struct Inspected {
+    schema: SchemaRef,
+    rows: u64,
+}
+
+/// A file between the look through it and its turn to be read.
+struct Member {
+    name: String,
+    schema: SchemaRef,
+    rows: Option<u64>,
+    read: Box<dyn FnOnce(&SchemaRef) -> Result<Batches> + Send>,
+}
+
+impl Source {
+    /// Opens paths, folders (every file in it with a known ending, sorted by name), globs, and `-`
+    /// for standard input.
+    ///
+    /// # Errors
+    /// [`Error::Input`] names the file, the place in it and what to do.
+    pub fn open(inputs: &[String]) -> Result<Source> {
+        let mut files = Vec::new();
+        let mut members = Vec::new();
+        let mut lines: Vec<(usize, Origin, json_shape::Object)> = Vec::new();
+        for name in paths::expand(inputs)? {
+            let (origin, bytes) = match Origin::find(&name)? {
+                Found::Seekable(origin, bytes) => (origin, bytes),
+                Found::Pipe(name, pipe) => match pipe_member(name.clone(), pipe)? {
+                    Piped::Live(member) => {
+                        files.push(InputFile {
+                            path: name,
+                            bytes: 0,
+                        });
+                        members.push(member);
+                        continue;
+                    }
+                    Piped::Spooled(origin) => (origin, 0),
+                },
+            };
+            files.push(InputFile { path: name, bytes });
+            let (member, columns) = inspect(&origin)?;
+            if let Some(columns) = columns {
+                lines.push((members.len(), origin, columns));
+            }
+            members.push(member);
+        }
+        agree(&mut members, lines);
+        let mut schema = members[0].schema.as_ref().clone();
+        for member in &members[1..] {
+            schema = unify::merge(&schema, &member.schema).map_err(|why| {
+                let first = origin::shown(&members[0].name);
+                bad(
+                    &member.name,
+                    format_args!(
+                        "does not fit {first}: {why}; score them separately or align them"
+                    ),
+                )
+            })?;
+        }
+        if schema.fields().is_empty() {
+            return Err(bad(
+                &members[0].name,
+                "has no columns; check that it is the right file",
+            ));
+        }
+        let schema: SchemaRef = Arc::new(schema);
+        let rows = members.iter().map(|member| member.rows).sum();
+        let common = schema.clone();
+        let batches = members
+            .into_iter()
+            .flat_map(move |member| member.batches(common.clone()));
+        Ok(Source {
+            schema,
+            rows,
+            files,
+            batches: Box::new(batches),
+        })
+    }
+
+    /// Reads a stream that someone else opened, such as one from Python.
+    pub fn from_reader(mut reader: Box<dyn RecordBatchReader + Send>) -> Source {
+        let schema = reader.schema();
+        let batches = std::iter::from_fn(move || {
+            let next = guard::catch(|| reader.next().transpose().map_err(|e| e.to_string()));
+            next.map_err(|why| Error::Input(format!("the stream of batches broke off: {why}.")))
+                .transpose()
+        });
+        Source {
+            schema,
+            rows: None,
+            files: Vec::new(),
+            batches: Box::new(pieces(Box::new(batches))),
+        }
+    }
+}
+
+impl Iterator for Source {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.batches.next();
+        if matches!(next, Some(Err(_))) {
+            // What follows the damage is not to be trusted.
+            self.batches = Box::new(std::iter::empty());
+        }
+        next
+    }
+}
+
+fn pieces(batches: Batches) -> Batches {
+    Box::new(batches.flat_map(|batch| -> Batches {
+        match batch {
+            Ok(batch) => Box::new(batches::split(batch).map(Ok)),
+            Err(e) => Box::new(std::iter::once(Err(e))),
+        }
+    }))
+}
+
+/// Looks through one file; of JSON Lines, also returns the columns.
+fn inspect(origin: &Origin) -> Result<(Member, Option<json_shape::Object>)> {
+    type Read = fn(&Origin) -> Result<Batches>;
+    let (found, read): (Inspected, Read) = match sniff::by_content(origin)? {
+        Format::ArrowFile => (arrow_ipc::inspect_file(origin)?, arrow_ipc::read_file),
+        Format::ArrowStream => (arrow_ipc::inspect_stream(origin)?, |origin| {
+            let file = origin.open()?;
+            arrow_ipc::read_stream(origin.name.clone(), file).map(|(_, batches)| batches)
+        }),
+        Format::Parquet => (parquet::inspect(origin)?, parquet::read),
+        Format::Csv => (csv::inspect(origin)?, csv::read),
+        Format::JsonLines => {
+            let (columns, rows) = json_lines::inspect(origin)?;
+            let member = Member {
+                name: origin.name.clone(),
+                schema: Arc::new(Schema::empty()),
+                rows: Some(rows),
+                read: Box::new(|_| Ok(Box::new(std::iter::empty()))),
+            };
+            return Ok((member, Some(columns)));
+        }
+    };
+    let origin = origin.clone();
+    let member = Member {
+        name: origin.name.clone(),
+        schema: found.schema,
+        rows: Some(found.rows),
+        read: Box::new(move |_| read(&origin)),
+    };
+    Ok((member, None))
+}
+
+/// All JSON Lines files share their columns: what one never mentions is null in it.
+fn agree(members: &mut [Member], lines: Vec<(usize, Origin, json_shape::Object)>) {
+    let mut common = json_shape::Object::default();
+    for (_, _, columns) in &lines {
+        common.merge(columns.clone());
+    }
+    let schema: SchemaRef = Arc::new(Schema::new(common.fields()));
+    for (index, origin, _) in lines {
+        let own = schema.clone();
+        members[index].schema = schema.clone();
+        members[index].read = Box::new(move |_| json_lines::read(&origin, own));
+    }
+}
+
+/// A pipe is read as it comes if it holds an Arrow stream, and spooled otherwise.
+enum Piped {
+    Live(Member),
+    Spooled(Origin),
+}
+
+fn pipe_member(name: String, mut pipe: Box<dyn Read + Send>) -> Result<Piped> {
+    let mut head = Vec::new();
+    let read = pipe
+        .by_ref()
+        .take(arrow_ipc::CONTINUATION.len() as u64)
+        .read_to_end(&mut head);
+    read.map_err(|e| origin::unreadable(&name, &e))?;
+    let live = head == arrow_ipc::CONTINUATION;
+    let pipe = std::io::Cursor::new(head).chain(pipe);
+    if !live {
+        return Ok(Piped::Spooled(Origin::spool(name, pipe)?));
+    }
+    let (schema, batches) = arrow_ipc::read_stream(name.clone(), pipe)?;
+    Ok(Piped::Live(Member {
+        name,
+        schema,
+        rows: None,
+        read: Box::new(|_| Ok(batches)),
+    }))
+}
+
+impl Member {
+    /// Its batches, with the common schema; ends with an error if there are fewer or more rows than
+    /// its headers promised.
+    fn batches(self, schema: SchemaRef) -> Batches {
+        let (name, promised) = (self.name, self.rows);
+        let mut batches = match (self.read)(&schema) {
+            Ok(batches) => batches.fuse(),
+            Err(e) => return Box::new(std::iter::once(Err(e))),
+        };
+        let mut rows = 0;
+        let checked = std::iter::from_fn(move || match batches.next() {
+            Some(Ok(batch)) => {
+                rows += batch.num_rows() as u64;
+                Some(unify::conform(batch, &schema).map_err(|why| {
+                    bad(
+                        &name,
+                        format_args!("has a batch that does not fit its schema: {why}"),
+                    )
+                }))
+            }
+            None if promised.is_some_and(|promised| promised != rows) => {
+                let promised = promised.unwrap_or_default();
+                let why = format_args!("promises {promised} rows and holds {rows}; write it again");
+                let e = bad(&name, why);
+                rows = promised;
+                Some(Err(e))
+            }
+            end => end,
+        });
+        pieces(Box::new(checked))
+    }
+}

@@ -1,0 +1,188 @@
+//! Arrow IPC, file and stream.
+
+use std::fs;
+use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayData, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::FileReader;
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+
+use super::{Encoder, Trouble};
+
+/// A stream, to a file or to standard output.
+pub(super) struct Stream {
+    writer: StreamWriter<BufWriter<Box<dyn Write + Send>>>,
+    /// Whether someone waits at the other end.
+    live: bool,
+}
+
+impl Stream {
+    pub fn file(file: fs::File, schema: &SchemaRef) -> Result<Stream, Trouble> {
+        let writer = StreamWriter::try_new(BufWriter::new(Box::new(file) as _), schema)?;
+        Ok(Stream {
+            writer,
+            live: false,
+        })
+    }
+
+    pub fn stdout(schema: &SchemaRef) -> Result<Stream, Trouble> {
+        let writer = StreamWriter::try_new(BufWriter::new(Box::new(io::stdout()) as _), schema)?;
+        Ok(Stream { writer, live: true })
+    }
+}
+
+impl Encoder for Stream {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
+        self.writer.write(batch)?;
+        if self.live {
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Trouble> {
+        self.writer.finish()?;
+        Ok(self.writer.flush()?)
+    }
+}
+
+/// A file. It can hold only one dictionary a column: when a column comes with a second one, what is
+/// written so far is written again with that column as plain values. Readers agree on those, which
+/// cannot be said of growing ("delta") dictionaries.
+pub(super) struct File {
+    writer: FileWriter<BufWriter<fs::File>>,
+    file: fs::File,
+    folder: PathBuf,
+    schema: SchemaRef,
+    /// The dictionaries within each column, once a batch has come.
+    dictionaries: Option<Vec<Vec<ArrayData>>>,
+}
+
+impl File {
+    pub fn new(file: fs::File, schema: &SchemaRef, folder: PathBuf) -> Result<File, Trouble> {
+        let writer = writer(&file, schema)?;
+        Ok(File {
+            writer,
+            file,
+            folder,
+            schema: schema.clone(),
+            dictionaries: None,
+        })
+    }
+
+    /// Writes again what is written, with the columns at `changed` as plain values.
+    fn restart(&mut self, changed: &[usize]) -> Result<(), Trouble> {
+        self.writer.finish()?;
+        let mut before = tempfile::tempfile_in(&self.folder)?;
+        self.file.rewind()?;
+        io::copy(&mut self.file, &mut before)?;
+        before.rewind()?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        let fields = self.schema.fields().iter().enumerate();
+        let fields = fields.map(|(i, f)| {
+            if changed.contains(&i) {
+                plain_field(f)
+            } else {
+                f.clone()
+            }
+        });
+        let metadata = self.schema.metadata().clone();
+        self.schema = Arc::new(Schema::new_with_metadata(
+            fields.collect::<Vec<_>>(),
+            metadata,
+        ));
+        self.writer = writer(&self.file, &self.schema)?;
+        for batch in FileReader::try_new(BufReader::new(before), None)? {
+            self.writer.write(&conform(&batch?, &self.schema)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Encoder for File {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
+        let mut batch = conform(batch, &self.schema)?;
+        let new: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| dictionaries(c.to_data()))
+            .collect();
+        let old = self.dictionaries.get_or_insert_with(|| new.clone());
+        let changed: Vec<_> = (0..new.len())
+            .filter(|&i| !same(&old[i], &new[i]))
+            .collect();
+        if !changed.is_empty() {
+            changed.iter().for_each(|&i| old[i].clear());
+            self.restart(&changed)?;
+            batch = conform(&batch, &self.schema)?;
+        }
+        Ok(self.writer.write(&batch)?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Trouble> {
+        self.writer.finish()?;
+        Ok(self.writer.flush()?)
+    }
+}
+
+fn writer(file: &fs::File, schema: &SchemaRef) -> Result<FileWriter<BufWriter<fs::File>>, Trouble> {
+    let buffered = BufWriter::with_capacity(256 << 10, file.try_clone()?);
+    Ok(FileWriter::try_new(buffered, schema)?)
+}
+
+/// The values of every dictionary in `data`, however deep.
+fn dictionaries(data: ArrayData) -> Vec<ArrayData> {
+    let inner = data.child_data().iter().cloned();
+    match data.data_type() {
+        DataType::Dictionary(_, _) => inner
+            .flat_map(|d| {
+                let within = dictionaries(d.clone());
+                std::iter::once(d).chain(within)
+            })
+            .collect(),
+        _ => inner.flat_map(dictionaries).collect(),
+    }
+}
+
+fn same(old: &[ArrayData], new: &[ArrayData]) -> bool {
+    old.len() == new.len() && old.iter().zip(new).all(|(a, b)| a.ptr_eq(b) || a == b)
+}
+
+/// Casts the columns that became plain.
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let pairs = batch.columns().iter().zip(schema.fields());
+    let columns = pairs.map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            Ok(column.clone())
+        } else {
+            cast(column, field.data_type())
+        }
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
+}
+
+fn plain_field(field: &FieldRef) -> FieldRef {
+    let field: Field = field.as_ref().clone();
+    let data_type = plain(field.data_type());
+    Arc::new(field.with_data_type(data_type))
+}
+
+/// `data_type` without dictionaries.
+fn plain(data_type: &DataType) -> DataType {
+    use DataType::*;
+    match data_type {
+        Dictionary(_, values) => plain(values),
+        List(item) => List(plain_field(item)),
+        LargeList(item) => LargeList(plain_field(item)),
+        FixedSizeList(item, n) => FixedSizeList(plain_field(item), *n),
+        Struct(fields) => Struct(fields.iter().map(plain_field).collect()),
+        Map(entries, sorted) => Map(plain_field(entries), *sorted),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,97 @@
+//! CSV with a header. A null is an empty field and an empty text is `""`, as DuckDB, polars and
+//! PostgreSQL tell them apart.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::text::Text;
+use super::{Encoder, Trouble};
+
+pub(super) struct Csv {
+    file: Text,
+    row: String,
+}
+
+impl Csv {
+    pub fn new(mut file: Text, schema: &SchemaRef) -> Result<Csv, Trouble> {
+        let nested = |data_type: &DataType| match data_type {
+            DataType::Dictionary(_, values) => values.is_nested(),
+            other => other.is_nested(),
+        };
+        if let Some(field) = schema
+            .fields()
+            .iter()
+            .find(|field| nested(field.data_type()))
+        {
+            let (name, data_type) = (field.name(), field.data_type());
+            return Err(format!(
+                "CSV cannot hold the nested column {name:?} ({data_type}); write .jsonl, .parquet or \
+                 .arrow instead"
+            )
+            .into());
+        }
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| quoted(field.name()))
+            .collect();
+        writeln!(file, "{}", names.join(","))?;
+        Ok(Csv {
+            file,
+            row: String::new(),
+        })
+    }
+}
+
+impl Encoder for Csv {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
+        let options = FormatOptions::default();
+        let columns = batch.columns().iter().map(|column| {
+            Ok((
+                column.logical_nulls(),
+                ArrayFormatter::try_new(column.as_ref(), &options)?,
+            ))
+        });
+        let columns = columns.collect::<Result<Vec<_>, Trouble>>()?;
+        let mut value = String::new();
+        for index in 0..batch.num_rows() {
+            self.row.clear();
+            for (place, (nulls, formatter)) in columns.iter().enumerate() {
+                if place > 0 {
+                    self.row.push(',');
+                }
+                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(index)) {
+                    continue;
+                }
+                value.clear();
+                write!(value, "{}", formatter.value(index))?;
+                let field = if value.is_empty() {
+                    "\"\"".into()
+                } else {
+                    quoted(&value)
+                };
+                self.row.push_str(&field);
+            }
+            self.row.push('\n');
+            self.file.write_all(self.row.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Trouble> {
+        Ok(self.file.finish()?)
+    }
+}
+
+/// `field`, in quotes where it needs them.
+fn quoted(field: &str) -> std::borrow::Cow<'_, str> {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\"")).into()
+    } else {
+        field.into()
+    }
+}

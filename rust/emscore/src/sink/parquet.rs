@@ -1,0 +1,53 @@
+//! Parquet, in row groups that bound what is held in memory.
+
+use std::fs::File;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use super::{Encoder, Trouble};
+
+/// Encoded bytes in a row group.
+const GROUP_BYTES: usize = 64 << 20;
+/// Rows in a row group.
+const GROUP_ROWS: usize = 1 << 20;
+
+pub(super) struct Parquet(ArrowWriter<File>);
+
+impl Parquet {
+    pub fn new(file: File, schema: &SchemaRef) -> Result<Parquet, Trouble> {
+        // Readers that know Parquet but not Arrow's part of it find the metadata here.
+        let mut metadata: Vec<_> = schema.metadata().iter().collect();
+        metadata.sort();
+        let metadata = metadata.into_iter();
+        let metadata = metadata
+            .map(|(k, v)| KeyValue::new(k.clone(), v.clone()))
+            .collect();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_bytes(Some(GROUP_BYTES))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_key_value_metadata(Some(metadata))
+            .build();
+        Ok(Parquet(ArrowWriter::try_new(
+            file,
+            schema.clone(),
+            Some(properties),
+        )?))
+    }
+}
+
+impl Encoder for Parquet {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
+        Ok(self.0.write(batch)?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Trouble> {
+        self.0.finish()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The hidden file that becomes the output, whole or not at all.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::failed;
+use crate::error::{Error, Result};
+
+/// `.NAME.partial` next to NAME, locked as long as this lives. A killed run leaves one behind; the
+/// next run to the same name replaces it.
+pub(super) struct Partial {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+impl Partial {
+    pub fn create(path: &Path, overwrite: bool) -> Result<Partial> {
+        // Through a link, the file that it points to is replaced, not the link.
+        let target = fs::canonicalize(path).unwrap_or(path.into());
+        refuse(&target, overwrite)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let partial = target.with_file_name(format!(".{name}.partial"));
+        let file = begin(&partial).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => Error::Output(format!(
+                "{} is being written by another run; wait for it, or name another file.",
+                path.display()
+            )),
+            _ => failed(path, &e),
+        })?;
+        Ok(Partial {
+            file,
+            path: partial,
+            target,
+            overwrite,
+        })
+    }
+
+    /// The file, for an encoder.
+    pub fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// The folder that it is in.
+    pub fn folder(&self) -> PathBuf {
+        folder(&self.path)
+    }
+
+    /// Makes the bytes durable, then the name.
+    pub fn commit(self) -> Result<()> {
+        refuse(&self.target, self.overwrite)?;
+        let durable = || {
+            self.file.sync_all()?;
+            fs::rename(&self.path, &self.target)?;
+            // Elsewhere folders cannot be opened, and renames are durable by themselves.
+            if cfg!(unix) {
+                File::open(self.folder())?.sync_all()
+            } else {
+                Ok(())
+            }
+        };
+        durable().map_err(|e| failed(&self.target, &e))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After `commit` it is gone already. Nothing can be done about a failure.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The folder of `path`.
+pub(super) fn folder(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.into(),
+        _ => ".".into(),
+    }
+}
+
+/// What must not be replaced is not.
+fn refuse(target: &Path, overwrite: bool) -> Result<()> {
+    let shown = target.display();
+    let why = match fs::metadata(target) {
+        Err(_) => return Ok(()),
+        Ok(meta) if meta.is_dir() => "is a folder; name a file in it",
+        Ok(meta) if !meta.is_file() => "is not a regular file; name one",
+        Ok(_) if !overwrite => {
+            "exists; name another file, or allow it to be replaced (--overwrite)"
+        }
+        Ok(_) => return Ok(()),
+    };
+    Err(Error::Output(format!("{shown} {why}.")))
+}
+
+/// Creates `path` and locks it; what a killed run left there is removed first.
+fn begin(path: &Path) -> io::Result<File> {
+    let create = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+    };
+    let file = match create() {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            lock(&File::open(path)?)?;
+            fs::remove_file(path)?;
+            create()?
+        }
+        created => created?,
+    };
+    lock(&file)?;
+    Ok(file)
+}
+
+/// File systems without locks cannot tell two runs apart; that is no reason to refuse one.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! Text outputs: plain, gzip or Zstandard.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use flate2::write::GzEncoder;
+
+/// Zstandard's own default; fast and good on text.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A text file, compressed as its ending says.
+pub(super) enum Text {
+    Plain(BufWriter<File>),
+    Gzip(GzEncoder<BufWriter<File>>),
+    Zstd(zstd::Encoder<'static, BufWriter<File>>),
+}
+
+impl Text {
+    pub fn new(file: File, compression: Option<&str>) -> io::Result<Text> {
+        let file = BufWriter::with_capacity(256 << 10, file);
+        Ok(match compression {
+            Some("gz") => Text::Gzip(GzEncoder::new(file, flate2::Compression::default())),
+            Some(_) => Text::Zstd(zstd::Encoder::new(file, ZSTD_LEVEL)?),
+            None => Text::Plain(file),
+        })
+    }
+
+    /// Ends the compression and writes out what is buffered.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Text::Plain(mut file) => file.flush(),
+            Text::Gzip(encoder) => encoder.finish()?.flush(),
+            Text::Zstd(encoder) => encoder.finish()?.flush(),
+        }
+    }
+}
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Text::Plain(file) => file.write(bytes),
+            Text::Gzip(encoder) => encoder.write(bytes),
+            Text::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Text::Plain(file) => file.flush(),
+            Text::Gzip(encoder) => encoder.flush(),
+            Text::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}

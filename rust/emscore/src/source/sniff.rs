@@ -1,0 +1,103 @@
+//! What an input is: by its content first, by its ending only where text could be either.
+
+use std::io::Read;
+
+use super::origin::Origin;
+use super::{arrow_ipc, parquet, text};
+use crate::error::Result;
+
+/// The formats that are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    ArrowFile,
+    ArrowStream,
+    Parquet,
+    JsonLines,
+    Csv,
+}
+
+/// The endings by which files of a folder are picked.
+const ENDINGS: [(&str, Format); 8] = [
+    ("arrow", Format::ArrowFile),
+    ("arrows", Format::ArrowStream),
+    ("feather", Format::ArrowFile),
+    ("ipc", Format::ArrowFile),
+    ("parquet", Format::Parquet),
+    ("jsonl", Format::JsonLines),
+    ("ndjson", Format::JsonLines),
+    ("csv", Format::Csv),
+];
+
+/// The format that a name promises; `.gz` and `.zst` are looked through.
+pub(super) fn by_ending(name: &str) -> Option<Format> {
+    let name = name.to_ascii_lowercase();
+    let name = name
+        .strip_suffix(".gz")
+        .or(name.strip_suffix(".zst"))
+        .unwrap_or(&name);
+    let (_, ending) = name.rsplit_once('.')?;
+    ENDINGS
+        .iter()
+        .find(|(known, _)| *known == ending)
+        .map(|(_, format)| *format)
+}
+
+/// The format that the bytes show.
+pub(super) fn by_content(origin: &Origin) -> Result<Format> {
+    let mut head = Vec::new();
+    let read = origin.open()?.take(8).read_to_end(&mut head);
+    read.map_err(|e| origin.unreadable(&e))?;
+    if head.is_empty() {
+        return Err(origin.bad("is empty (0 bytes); write it again or leave it out"));
+    }
+    if let Some(format) = by_magic(&head) {
+        return Ok(format);
+    }
+    if head.starts_with(b"FEA1") {
+        return Err(origin.bad("is a Feather file of version 1; write it as version 2 (Arrow IPC)"));
+    }
+    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+        return Err(origin.bad("is UTF-16 text; save it as UTF-8"));
+    }
+    let promised = by_ending(&origin.name);
+    let compressed = text::is_compressed(&head);
+    // Arrow streams older than 0.15 have no magic at all.
+    if matches!(promised, Some(Format::ArrowFile | Format::ArrowStream)) && !compressed {
+        return Ok(Format::ArrowStream);
+    }
+    if promised == Some(Format::Parquet) && !compressed {
+        return Err(origin.bad("does not begin as a Parquet file (PAR1); copy or write it again"));
+    }
+    let head = text::head(origin, 4096)?;
+    if by_magic(&head).is_some() {
+        return Err(origin.bad("is a compressed Arrow or Parquet file; decompress it first"));
+    }
+    match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        _ if promised == Some(Format::Csv) => Ok(Format::Csv),
+        Some(b'{') => Ok(Format::JsonLines),
+        Some(b'[') => Err(origin.bad(
+            "is one JSON array, not JSON Lines; turn it into one object a line (jq -c '.[]')",
+        )),
+        _ if promised == Some(Format::JsonLines) => Ok(Format::JsonLines),
+        // What came through a pipe has no ending; text that is not JSON is CSV.
+        Some(_) if promised.is_none() && origin.is_spooled() && !head.contains(&0) => {
+            Ok(Format::Csv)
+        }
+        _ => Err(origin.bad(
+            "is neither Arrow, Parquet, JSON Lines nor CSV; CSV needs the ending .csv to be known",
+        )),
+    }
+}
+
+/// Binary formats have a magic.
+fn by_magic(head: &[u8]) -> Option<Format> {
+    if head.starts_with(arrow_ipc::MAGIC) {
+        Some(Format::ArrowFile)
+    } else if head.starts_with(&arrow_ipc::CONTINUATION) {
+        Some(Format::ArrowStream)
+    } else if head.starts_with(parquet::MAGIC) {
+        Some(Format::Parquet)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,140 @@
+//! What the tests of sources and sinks share.
+#![allow(dead_code)] // each test file uses a part
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use emscore::sink::Output;
+use emscore::source::Source;
+
+/// Every ending that an output may have.
+pub const ENDINGS: [&str; 12] = [
+    "arrow",
+    "feather",
+    "ipc",
+    "arrows",
+    "parquet",
+    "jsonl",
+    "jsonl.gz",
+    "jsonl.zst",
+    "ndjson",
+    "csv",
+    "csv.gz",
+    "csv.zst",
+];
+
+/// A batch of the usual columns, with the nulls and texts that hurt.
+pub fn sample(rows: usize) -> RecordBatch {
+    let texts = [
+        "plain",
+        "",
+        "a,b \"q\"\nnew line",
+        "naïve 🙂 שלום",
+        "\u{0}nul",
+        " padded ",
+    ];
+    let question = (0..rows).map(|i| (i % 7 != 3).then_some(texts[i % texts.len()]));
+    let response = (0..rows).map(|i| Some(format!("response {i}")));
+    let outcome: DictionaryArray<Int32Type> = (0..rows)
+        .map(|i| (i % 5 != 4).then_some(["ok", "refusal"][i % 2]))
+        .collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("question", Arc::new(question.collect::<StringArray>())),
+        ("response", Arc::new(response.collect::<StringArray>())),
+        (
+            "n",
+            Arc::new(Int64Array::from_iter(
+                (0..rows).map(|i| (i % 3 != 1).then_some(i as i64)),
+            )),
+        ),
+        (
+            "flag",
+            Arc::new(BooleanArray::from_iter((0..rows).map(|i| Some(i % 2 == 0)))),
+        ),
+        (
+            "aligned",
+            Arc::new(Float32Array::from_iter(
+                (0..rows).map(|i| (i % 4 != 0).then_some(i as f32 / 8.0)),
+            )),
+        ),
+        ("outcome", Arc::new(outcome)),
+    ];
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+        .collect();
+    let metadata = [
+        ("b".to_string(), "2".to_string()),
+        ("a".to_string(), "1".to_string()),
+    ];
+    let schema = Schema::new_with_metadata(fields, metadata.into());
+    RecordBatch::try_new(
+        Arc::new(schema),
+        columns.into_iter().map(|(_, c)| c).collect(),
+    )
+    .unwrap()
+}
+
+/// Writes `batches` to a new file.
+pub fn write(path: &Path, schema: &SchemaRef, batches: &[RecordBatch]) {
+    let mut output = Output::create(path, schema, false).unwrap();
+    batches
+        .iter()
+        .for_each(|batch| output.write(batch).unwrap());
+    output.finish().unwrap();
+}
+
+/// A text file in `folder`.
+pub fn file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+pub fn open(path: &Path) -> emscore::Result<Source> {
+    Source::open(&[path.to_str().unwrap().to_string()])
+}
+
+/// All rows of `path` in one batch; the promises about rows and batches are checked on the way.
+pub fn read(path: &Path) -> emscore::Result<RecordBatch> {
+    drain(open(path)?)
+}
+
+pub fn drain(source: Source) -> emscore::Result<RecordBatch> {
+    let (schema, rows) = (source.schema.clone(), source.rows);
+    let batches = source.collect::<emscore::Result<Vec<_>>>()?;
+    assert!(
+        batches
+            .iter()
+            .all(|batch| batch.num_rows() <= 1024 && batch.schema_ref() == &schema)
+    );
+    let all = concat_batches(&schema, &batches).unwrap();
+    if let Some(rows) = rows {
+        assert_eq!(rows, all.num_rows() as u64);
+    }
+    Ok(all)
+}
+
+/// The error's sentence.
+pub fn refusal(path: &Path) -> String {
+    let e = read(path).expect_err("it is bad");
+    assert!(matches!(e, emscore::Error::Input(_)), "{e:?}");
+    let text = e.to_string();
+    assert!(!text.contains('\n') && text.ends_with('.'), "{text:?}");
+    text
+}
+
+/// A column as strings.
+pub fn strings(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
+    let column = batch
+        .column_by_name(name)
+        .unwrap_or_else(|| panic!("no column {name}"));
+    let column = arrow::compute::cast(column, &DataType::Utf8).unwrap();
+    let column = column.as_any().downcast_ref::<StringArray>().unwrap();
+    column.iter().map(|text| text.map(String::from)).collect()
+}
