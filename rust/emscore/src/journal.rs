@@ -264,3 +264,114 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
         path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::score::Outcome;
+
+    fn identity(scorer: &str) -> Map<String, Value> {
+        json!({"scorer": scorer, "limit": null})
+            .as_object()
+            .unwrap()
+            .clone()
+    }
+
+    fn block(number: u64) -> Block {
+        let score = Score {
+            aligned: number as f32,
+            ..Score::without_numbers(Outcome::Ok)
+        };
+        Block {
+            digest: number,
+            scores: vec![score; 3],
+        }
+    }
+
+    fn written(folder: &Path, blocks: u64) -> PathBuf {
+        let path = folder.join("out.journal");
+        let (mut journal, _) = Journal::open(&path, &identity("a"), true, false).unwrap();
+        (0..blocks).for_each(|number| journal.append(&block(number)).unwrap());
+        path
+    }
+
+    #[test]
+    fn another_run_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 1);
+        let refused = Journal::open(&path, &identity("b"), true, false)
+            .err()
+            .unwrap();
+        assert!(
+            refused
+                .to_string()
+                .contains(r#"scorer was "a" and is "b" now"#),
+            "{refused}"
+        );
+        let refused = Journal::open(&path, &identity("a"), false, false)
+            .err()
+            .unwrap();
+        assert!(refused.to_string().contains("--resume"), "{refused}");
+        assert!(Journal::open(&path, &identity("b"), false, true).is_ok());
+    }
+
+    #[test]
+    fn other_texts_and_missing_rows_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 2);
+        let open = || {
+            Journal::open(&path, &identity("a"), true, false)
+                .unwrap()
+                .1
+                .unwrap()
+        };
+        assert!(open().next_block(3, 7).is_err());
+        assert!(open().next_block(2, 0).is_err());
+        let mut blocks = open();
+        assert!(blocks.next_block(3, 0).unwrap().is_some());
+        assert!(blocks.ended().is_err());
+        assert!(blocks.next_block(3, 1).unwrap().is_some());
+        assert!(blocks.next_block(3, 2).unwrap().is_none());
+        assert!(blocks.ended().is_ok());
+    }
+
+    proptest! {
+        /// Cut anywhere or with any byte changed: whole blocks before the damage come back, in
+        /// order and true; appending goes on after them.
+        #[test]
+        fn damage_costs_only_what_follows_it(cut in 0.0_f64..1.0, flip in any::<Option<u8>>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = written(folder.path(), 5);
+            let mut bytes = fs::read(&path).unwrap();
+            let at = (bytes.len() as f64 * cut) as usize;
+            match flip {
+                Some(flip) => bytes[at] ^= flip.max(1),
+                None => bytes.truncate(at),
+            }
+            fs::write(&path, &bytes).unwrap();
+
+            // Damage to the head may read as another run; it must never read as scores.
+            let Ok((mut journal, blocks)) = Journal::open(&path, &identity("a"), true, false) else {
+                return Ok(());
+            };
+            let mut kept = 0;
+            if let Some(mut blocks) = blocks {
+                while let Some(found) = blocks.next_block(3, kept).unwrap() {
+                    prop_assert_eq!(found.scores[0].aligned, kept as f32);
+                    kept += 1;
+                }
+            }
+            prop_assert!(kept <= 5);
+            (kept..6).for_each(|number| journal.append(&block(number)).unwrap());
+            drop(journal);
+            let (_, blocks) = Journal::open(&path, &identity("a"), true, false).unwrap();
+            let mut blocks = blocks.unwrap();
+            for number in 0..6 {
+                prop_assert!(blocks.next_block(3, number).unwrap().is_some());
+            }
+        }
+    }
+}

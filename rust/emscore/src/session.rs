@@ -67,7 +67,7 @@ impl Session {
                 .iter()
                 .any(|output| output.name() == *name)
         };
-        if foreign.is_some() || !takes[0] || !OUTPUTS.iter().all(|name| gives(name)) {
+        if foreign.is_some() || !takes[0] || !OUTPUTS.iter().all(gives) {
             return Err(Error::Scorer(format!(
                 "the model of scorer '{}' has other inputs or outputs than emscore's ({}; {})",
                 scorer.name(),

@@ -29,6 +29,8 @@ use origin::{Found, Origin, bad};
 use sniff::Format;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+/// Begins to read a file, once the common schema is known.
+type Begin = Box<dyn FnOnce(&SchemaRef) -> Result<Batches> + Send>;
 
 /// All files of one run, in order, as one stream of batches with one schema.
 ///
@@ -63,7 +65,7 @@ struct Member {
     name: String,
     schema: SchemaRef,
     rows: Option<u64>,
-    read: Box<dyn FnOnce(&SchemaRef) -> Result<Batches> + Send>,
+    read: Begin,
 }
 
 impl Source {
