@@ -51,7 +51,7 @@ impl Scoring {
         let schema = scoring.schema();
         let (to_caller, steps) = bounded(1);
         let pump = thread::spawn(move || {
-            while let Some(batch) = scoring.next() {
+            for batch in scoring.by_ref() {
                 let failed = batch.is_err();
                 if to_caller.send(Step::Batch(batch)).is_err() || failed {
                     return;
