@@ -82,10 +82,6 @@ class Graph:
         """Layer norm `name` of x + skip."""
         raise NotImplementedError
 
-    def residual(self, x: str, linear: str, skip: str, norm: str) -> str:
-        """Layer norm of a linear layer plus skip."""
-        return self.norm(self.linear(x, [linear]), skip, norm)
-
     def attention(self, x: str, read: str, at: str, mask: str) -> str:
         """What the positions in `read` attend to in `x`."""
         query = self.linear(read, [at + "query"])
@@ -177,14 +173,11 @@ class Gpu(Graph):
     def gelu(self, x: str, name: str) -> str:
         return self.fused("BiasGelu", self.matmul(x, [name]))
 
-    def norm(self, x: str, skip: str, name: str, bias: Sequence[str] = ()) -> str:
+    def norm(self, x: str, skip: str, name: str) -> str:
+        # ONNX Runtime fuses these by itself where it can.
+        y = self.node("Add", [x, skip])
         gain, offset = self.parameter(name + ".weight"), self.parameter(name + ".bias")
-        inputs = [x, skip, gain, offset, *bias]
-        return self.fused("SkipLayerNormalization", inputs, epsilon=EPSILON)
-
-    def residual(self, x: str, linear: str, skip: str, norm: str) -> str:
-        y, bias = self.matmul(x, [linear])
-        return self.norm(y, skip, norm, [bias])
+        return str(self.node("LayerNormalization", [y, gain, offset], axis=-1, epsilon=EPSILON))
 
     def attention(self, x: str, read: str, at: str, mask: str) -> str:
         if read is not x:
@@ -210,8 +203,8 @@ def build(state: State, int8: bool) -> onnx.ModelProto:
         at = f"layers.{i}."
         # In the last layer only [CLS] is read.
         read = x if i < LAYERS - 1 else g.node("Slice", [x, zero, one, one])
-        y = g.residual(g.attention(x, read, at, mask), at + "out", read, at + "norm1")
-        x = g.residual(g.gelu(y, at + "up"), at + "down", y, at + "norm2")
+        y = g.norm(g.linear(g.attention(x, read, at, mask), [at + "out"]), read, at + "norm1")
+        x = g.norm(g.linear(g.gelu(y, at + "up"), [at + "down"]), y, at + "norm2")
     heads = {"aligned": BINS, "coherent": BINS, "outcome": 3}
     weight, bias = g.stacked(list(heads))
     cls = g.node("Squeeze", [x, one])
