@@ -14,6 +14,9 @@ use crate::errors::raise;
 /// How often progress is told, and Ctrl-C looked for.
 const TELL: Duration = Duration::from_millis(100);
 
+/// How long a stopped run may take to tidy up.
+const PATIENCE: Duration = Duration::from_millis(800);
+
 /// Runs the engine on a thread of its own while this one tells progress and watches for Ctrl-C.
 pub fn score_file(
     py: Python<'_>,
@@ -52,7 +55,8 @@ pub fn score_file(
             Err(RecvTimeoutError::Timeout) => {
                 if let Err(error) = py.check_signals().and_then(|()| tell(&progress)) {
                     stop.set();
-                    let _ = py.detach(|| run.join());
+                    // Not for ever: the engine may be waiting for a silent standard input.
+                    let _ = py.detach(|| result.recv_timeout(PATIENCE));
                     return Err(error);
                 }
             }

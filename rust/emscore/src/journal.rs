@@ -69,14 +69,20 @@ impl Journal {
         if resume && let Some(found) = Blocks::open(path, identity)? {
             return Ok(found);
         }
-        let failed = |e: io::Error| cannot_write(path, &e);
-        let mut file = File::create(path).map_err(failed)?;
-        let head = serde_json::to_vec(identity).expect("a map of strings and numbers is JSON");
-        file.write_all(FIRST_LINE)
-            .and_then(|()| append(&mut file, &head))
-            .map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        sync_folder(path).map_err(failed)?;
+        let begin = || -> io::Result<File> {
+            let head = serde_json::to_vec(identity)?;
+            let mut file = File::create(path)?;
+            file.write_all(FIRST_LINE)?;
+            append(&mut file, &head)?;
+            file.sync_all()?;
+            sync_folder(path)?;
+            Ok(file)
+        };
+        let file = begin().map_err(|e| {
+            // Without a whole head it would only be in the way.
+            let _ = fs::remove_file(path);
+            cannot_write(path, &e)
+        })?;
         let journal = Journal {
             path: path.into(),
             file,
@@ -128,9 +134,19 @@ impl Blocks {
             file => file.map_err(failed)?,
         };
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
-        let mut first_line = [0; FIRST_LINE.len()];
-        let whole = reader.read_exact(&mut first_line).is_ok() && first_line == FIRST_LINE;
-        let Some(head) = whole.then(|| read(&mut reader)).flatten() else {
+        let mut first_line = Vec::new();
+        let limit = FIRST_LINE.len() as u64;
+        (&mut reader)
+            .take(limit)
+            .read_to_end(&mut first_line)
+            .map_err(failed)?;
+        if !FIRST_LINE.starts_with(&first_line) {
+            return Err(Error::Resume(format!(
+                "{} is no journal of emscore. Move it away, or give the output another name",
+                path.display()
+            )));
+        }
+        let Some(head) = read(&mut reader) else {
             // Not even the head got to the disk: nothing had been scored.
             return Ok(None);
         };

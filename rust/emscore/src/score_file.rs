@@ -33,20 +33,24 @@ pub fn score_file(
     stop: Stop,
 ) -> Result<Summary> {
     let path = Path::new(output);
-    Output::check(path, options.overwrite)?;
-    refuse_own_input(inputs, path)?;
+    let journal_path = journal_path(path);
+    // A run that was killed after its output got its name, but before its journal went, may
+    // replace that output.
+    let replace = options.overwrite || (resume && journal_path.exists());
+    Output::check(path, replace)?;
     let source = Source::open(inputs)?;
+    refuse_own_input(&source, path)?;
     let (mut journal, blocks) = if output == "-" {
         (None, None)
     } else {
         let identity = identity(engine, &source, output, options);
         let discard = options.overwrite && !resume;
-        let (journal, blocks) = Journal::open(&journal_path(path), &identity, resume, discard)?;
+        let (journal, blocks) = Journal::open(&journal_path, &identity, resume, discard)?;
         (Some(journal), blocks)
     };
     let began = pipeline::start(engine, source, options, progress, stop, blocks);
     let run = began.and_then(|mut scoring| {
-        let mut out = Output::create(path, &scoring.schema(), options.overwrite)?;
+        let mut out = Output::create(path, &scoring.schema(), replace)?;
         while let Some(scored) = scoring.next_scored() {
             let scored = scored?;
             if let Some(journal) = journal.as_mut().filter(|_| !scored.resumed) {
@@ -106,11 +110,19 @@ fn identity(
     }
 }
 
-fn refuse_own_input(inputs: &[String], output: &Path) -> Result<()> {
-    let same = |input: &String| matches!((Path::new(input).canonicalize(), output.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    match inputs.iter().find(|input| same(input)) {
-        Some(input) => Err(Error::Output(format!(
-            "{input} is both input and output. Give the output another name with -o"
+fn refuse_own_input(source: &Source, output: &Path) -> Result<()> {
+    let Ok(output) = output.canonicalize() else {
+        return Ok(());
+    };
+    let is_output = |path: &str| {
+        Path::new(path)
+            .canonicalize()
+            .is_ok_and(|path| path == output)
+    };
+    match source.files.iter().find(|file| is_output(&file.path)) {
+        Some(file) => Err(Error::Output(format!(
+            "{} is both input and output. Give the output another name with -o",
+            file.path
         ))),
         None => Ok(()),
     }
