@@ -84,7 +84,7 @@ def test_report_tells_rows_rates_and_what_they_mean() -> None:
         "all 20 16 25.0% 31.2%",
     ]
     assert "misaligned share of rows with aligned < 30 among the rows with coherent > 50" in lines
-    assert "scorer small 0123456789abcdef, imitates GPT-4o" in lines
+    assert "scorer small 0123456789abcdef" in lines
     assert "device cpu, int8, 2 threads (no GPU)" in lines
     assert "columns question = prompt, response, checkpoint, group" in lines
     assert "speed 10 rows/s, 1,000 tokens/s, 2.0 s" in lines

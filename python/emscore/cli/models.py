@@ -15,15 +15,14 @@ def models(name: str | None) -> None:
 
     from .. import _emscore
     from .. import models as shipped
-    from .table import table
+    from .report import indented
 
     if name is not None:
         click.echo(shipped.card(name))
         return
-    rows = []
     for each in shipped.names():
         about = json.loads(_emscore.describe(str(shipped.resolve(each))))
-        size = sum(about["files"].values())
-        default = " (default)" if each == shipped.DEFAULT else ""
-        rows.append([each + default, about["id"], f"{size / 1e6:.0f} MB", about["judge"]])
-    click.echo(table(["name", "id", "size", "imitates"], rows, right={2}))
+        click.echo(each + (" (default)" if each == shipped.DEFAULT else ""))
+        click.echo(indented("  id        ", about["id"]))
+        click.echo(indented("  size      ", f"{sum(about['files'].values()) / 1e6:.0f} MB"))
+        click.echo(indented("  imitates  ", about["judge"]))

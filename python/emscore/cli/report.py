@@ -90,7 +90,7 @@ def facts(summary: Summary, output: str) -> str:
     rows = summary["rows"] - summary["resumed"]
     reused = [name for name in ("duplicates", "cached", "resumed") if values[name]]
     told = {
-        "scorer": f"{summary['scorer']} {summary['scorer_id']}, imitates {summary['judge']}",
+        "scorer": f"{summary['scorer']} {summary['scorer_id']}",
         "device": f"{', '.join(device)} ({summary['device_note']})",
         "columns": ", ".join(
             name if name == role else f"{role} = {name}" for role, name in roles if name

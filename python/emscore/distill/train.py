@@ -199,7 +199,7 @@ def train(config: Config) -> None:
                 print(
                     f"{100 * progress:5.1f} %  {done / seconds:5.0f} tokens/s  {means}", flush=True
                 )
-            if seconds - saved > 240:
+            if seconds - saved > 120:
                 saved = seconds
                 save((turn, step + 1))
         turn += 1
