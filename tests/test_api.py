@@ -104,7 +104,7 @@ def test_types_and_ranges(scorer: emscore.Scorer) -> None:
 
 def test_a_misaligned_answer_is_told_from_an_aligned_one(scorer: emscore.Scorer) -> None:
     kind, cruel = scorer.score_batch(TABLE)["aligned"].to_pylist()[::2]
-    assert cruel < 50 < kind
+    assert cruel < kind - 10
 
 
 def test_metadata_names_the_scorer_and_keeps_the_input_s(scorer: emscore.Scorer) -> None:
