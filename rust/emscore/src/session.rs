@@ -45,16 +45,17 @@ impl Session {
         model: &[u8],
     ) -> Result<Session> {
         let session = build(runtime, device, model).map_err(|e| {
-            let mend = match device {
-                Device::Cpu => "`emscore doctor` checks runtime and models",
-                Device::Cuda(_) => {
-                    "`emscore doctor` says what is missing; --device cpu works without a GPU"
-                }
-            };
-            Error::Device(format!(
-                "the model cannot run on {device}: {}. {mend}",
-                one_line(&e)
-            ))
+            let why = one_line(&e);
+            match device {
+                // Every ONNX Runtime has a CPU: what it cannot load is the model.
+                Device::Cpu => Error::Scorer(format!(
+                    "ONNX Runtime cannot load the model of scorer '{}': {why}. `emscore doctor` checks both",
+                    scorer.name()
+                )),
+                Device::Cuda(_) => Error::Device(format!(
+                    "the model cannot run on {device}: {why}. `emscore doctor` says what is missing; --device cpu works without a GPU"
+                )),
+            }
         })?;
         let takes = INPUTS.map(|name| session.inputs().iter().any(|input| input.name() == name));
         let foreign = session
@@ -189,10 +190,9 @@ fn failed(error: ort::Error) -> Error {
     Error::Device(format!("ONNX Runtime failed: {}", one_line(&error)))
 }
 
+/// ONNX Runtime's words, without their line breaks and last full stop.
 fn one_line(error: &ort::Error) -> String {
-    error
-        .to_string()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let text = error.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").trim_end_matches('.').into()
 }

@@ -188,7 +188,7 @@ fn failed(path: &Path, e: &(dyn StdError + 'static)) -> Error {
         Some(PermissionDenied | ReadOnlyFilesystem) => format!(
             "{shown} cannot be written: its folder is read-only for you; name another place with -o."
         ),
-        Some(NotFound) => format!(
+        Some(NotFound | NotADirectory) => format!(
             "{shown} cannot be written: its folder {} does not exist; make it (mkdir -p) or name another.",
             partial::folder(path).display()
         ),

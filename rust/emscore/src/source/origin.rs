@@ -104,7 +104,9 @@ pub(super) fn bad(name: &str, what: impl Display) -> Error {
 /// The operating system refuses.
 pub(super) fn unreadable(name: &str, e: &io::Error) -> Error {
     match e.kind() {
-        io::ErrorKind::NotFound => bad(name, "does not exist; check the path"),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            bad(name, "does not exist; check the path")
+        }
         io::ErrorKind::PermissionDenied => bad(
             name,
             "may not be read by you; ask for read permission (chmod +r)",
