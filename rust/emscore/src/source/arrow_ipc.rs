@@ -446,7 +446,7 @@ fn check_bytes(batch: ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), String> {
             .ok_or("a compressed column is too short")?;
         let ratio = match compression.codec() {
             CompressionType::LZ4_FRAME => Ratio::Lz4,
-            _ => Ratio::Unbounded,
+            _ => Ratio::Zstd,
         };
         // -1 says that this buffer is stored as it is.
         let length = i64::from_le_bytes(*length);

@@ -174,8 +174,6 @@ impl Records {
                 if std::mem::take(&mut self.after_return) && byte == b'\n' {
                     if state == State::Quoted {
                         record.bytes.push(byte);
-                    } else {
-                        record.line = self.line;
                     }
                     continue;
                 }
@@ -220,7 +218,7 @@ impl Records {
             if done {
                 return Ok(true);
             }
-            if record.bytes.len() > MAX_RECORD {
+            if record.bytes.len() + record.ends.len() * size_of::<(usize, bool)>() > MAX_RECORD {
                 return Err(self.bad(
                     record.line,
                     format_args!(

@@ -40,8 +40,10 @@ pub(super) enum Ratio {
     Snappy = 22,
     /// Deflate: 258 bytes in 2 bits.
     Deflate = 1032,
-    /// Zstandard and Brotli: a block of 128 KiB (and more) in 4 bytes.
-    Unbounded = 32_768,
+    /// Zstandard: a block of 128 KiB in 4 bytes.
+    Zstd = 32_768,
+    /// Brotli: a block of 16 MiB in some bytes.
+    Brotli = 4 << 20,
 }
 
 /// Whether `declared` bytes can come out of `compressed` ones. A corrupt length fails this long

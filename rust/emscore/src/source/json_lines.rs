@@ -1,6 +1,7 @@
 //! JSON Lines, in two passes: the first checks every line and finds the columns, the second reads.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use arrow::array::{
     StringBuilder, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use serde_json::value::RawValue;
 
 use super::Batches;
@@ -18,6 +19,9 @@ use super::json_shape::{Object, entries, items, string};
 use super::origin::Origin;
 use super::text::{self, MAX_RECORD};
 use crate::error::{Error, Result};
+
+/// Cells in a batch, at most.
+const MAX_CELLS: usize = 1 << 20;
 
 /// Checks every line; returns the columns and the number of rows.
 pub(super) fn inspect(origin: &Origin) -> Result<(Object, u64)> {
@@ -54,9 +58,11 @@ fn mend(line: &str, why: &str) -> &'static str {
 /// The batches, with columns as in `schema`; a key that a line lacks is null.
 pub(super) fn read(origin: &Origin, schema: SchemaRef) -> Result<Batches> {
     let mut lines = Lines::open(origin)?;
+    // Files with thousands of columns come in smaller batches.
+    let rows_at_once = (MAX_CELLS / schema.fields().len().max(1)).clamp(1, MAX_ROWS);
     let mut batch = move || -> Result<Option<RecordBatch>> {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        while ends.len() < MAX_ROWS && bytes.len() < MAX_BYTES && lines.next(&mut bytes)? {
+        while ends.len() < rows_at_once && bytes.len() < MAX_BYTES && lines.next(&mut bytes)? {
             ends.push(bytes.len());
         }
         if ends.is_empty() {
@@ -128,22 +134,27 @@ fn rows<'a>(bytes: &'a [u8], ends: &[usize]) -> Result<Vec<Option<Row<'a>>>, Str
     ends.iter().map(line).collect()
 }
 
-/// One array a field, from objects.
+/// One array a field, from objects; a key that an object lacks is null.
 fn columns(fields: &Fields, rows: &[Option<Row<'_>>]) -> Result<Vec<ArrayRef>, String> {
-    let column = |field: &FieldRef| {
-        let cells: Vec<_> = rows
-            .iter()
-            .map(|row| cell(row.as_ref()?, field.name()))
-            .collect();
-        array(field.data_type(), &cells)
-    };
-    fields.iter().map(column).collect()
-}
-
-/// The value of a key, unless it is null or missing.
-fn cell<'a>(row: &Row<'a>, name: &str) -> Option<&'a str> {
-    let (_, value) = row.iter().find(|(key, _)| key == name)?;
-    Some(value.get()).filter(|raw| *raw != "null")
+    let names = fields
+        .iter()
+        .enumerate()
+        .map(|(place, field)| (field.name().as_str(), place));
+    let places: HashMap<&str, usize> = names.collect();
+    let mut cells = vec![vec![None; rows.len()]; fields.len()];
+    for (index, row) in rows.iter().enumerate() {
+        for (key, value) in row.iter().flatten() {
+            let place = places
+                .get(key.as_ref())
+                .ok_or_else(|| format!("the key {key:?} is new"))?;
+            cells[*place][index] = Some(value.get()).filter(|raw| *raw != "null");
+        }
+    }
+    fields
+        .iter()
+        .zip(cells)
+        .map(|(field, cells)| array(field.data_type(), &cells))
+        .collect()
 }
 
 /// JSON values → an array of a type that the first pass found.

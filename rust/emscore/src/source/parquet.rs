@@ -215,6 +215,7 @@ fn ratio(column: &ColumnChunkMetaData) -> Ratio {
         Compression::SNAPPY => Ratio::Snappy,
         Compression::LZ4 | Compression::LZ4_RAW => Ratio::Lz4,
         Compression::GZIP(_) => Ratio::Deflate,
-        _ => Ratio::Unbounded,
+        Compression::BROTLI(_) => Ratio::Brotli,
+        _ => Ratio::Zstd,
     }
 }
