@@ -3,6 +3,21 @@
 from collections.abc import Callable
 from typing import Any, Protocol, final
 
+__all__ = [
+    "CacheError",
+    "DeviceError",
+    "EmscoreError",
+    "InputError",
+    "OutputError",
+    "ResumeError",
+    "Scorer",
+    "ScorerError",
+    "Scoring",
+    "__version__",
+    "describe",
+    "runtime_info",
+]
+
 __version__: str
 
 class EmscoreError(Exception): ...
@@ -72,7 +87,7 @@ class Scorer:
 
 @final
 class Scoring:
-    """Scored batches in row order; each has `__arrow_c_array__`, the schema `__arrow_c_schema__`."""
+    """Scored batches in row order, each with `__arrow_c_array__`, and their schema."""
 
     @property
     def schema(self) -> Any: ...
