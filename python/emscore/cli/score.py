@@ -98,7 +98,9 @@ def score(
                 progress=how_far,
             )
     except KeyboardInterrupt:
-        click.echo("emscore: stopped; the same command with --resume goes on from here", err=True)
+        kept = os.path.exists(f"{output}.journal")
+        then = "; the same command with --resume goes on from here" if kept else ""
+        click.echo(f"emscore: stopped{then}", err=True)
         raise SystemExit(130) from None
     if as_json:
         click.echo(report.machine(summary, output), err=output == "-")

@@ -38,8 +38,10 @@ def table(
 
 
 def cut(text: str, width: int) -> str:
-    """The text, shortened to the width where it is longer."""
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """The text, without its middle where it is longer: names often differ at their ends."""
+    if len(text) <= width:
+        return text
+    return text[: width // 2] + "…" + text[len(text) - (width - 1) // 2 :]
 
 
 def plain(text: str) -> str:
