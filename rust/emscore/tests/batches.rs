@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, RecordBatchIterator, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchIterator, StringArray};
 use arrow::datatypes::Float32Type;
 use emscore::device::{Device, DeviceChoice, Precision};
 use emscore::engine::Layout;
@@ -74,8 +74,8 @@ fn padded_batches_give_the_scores_of_single_rows() {
         let batched = score(engine.with_layout(Layout::Batches(budget)), &batch);
         assert_eq!(single.len(), batched.len());
         for (single, batched) in single.iter().zip(&batched) {
-            assert_eq!(single["question"], batched["question"]);
-            assert_eq!(single["outcome"], batched["outcome"]);
+            assert_eq!(&single["question"], &batched["question"]);
+            assert_eq!(&single["outcome"], &batched["outcome"]);
             for column in ["aligned", "coherent"] {
                 let [a, b] =
                     [single, batched].map(|batch| batch[column].as_primitive::<Float32Type>());
