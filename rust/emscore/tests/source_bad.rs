@@ -13,7 +13,7 @@ fn what_is_not_data_is_named() {
     let why = |name: &str, bytes: &[u8]| refusal(&file(folder.path(), name, bytes));
     assert!(why("a.arrow", b"").contains("is empty (0 bytes)"));
     assert!(why("a.txt", b"some text").contains("is neither Arrow"));
-    assert!(why("a.parquet", b"some text").contains("does not begin as a Parquet file"));
+    assert!(why("a.parquet", b"some text").contains("does not begin as an Arrow or Parquet"));
     assert!(why("a.json", b"[{\"a\": 1}]").contains("one JSON array"));
     assert!(why("a.feather", b"FEA1....").contains("Feather file of version 1"));
     assert!(why("a.csv", b"\xff\xfea\0,\0").contains("UTF-16"));

@@ -73,8 +73,7 @@ fn compressed(codec: &str) -> Vec<u8> {
 fn survives(path: &Path) -> Result<(), TestCaseError> {
     let start = Instant::now();
     let before = MEMORY.allocated();
-    let outcome = common::open(path)
-        .and_then(|source| source.map(|b| b.map(drop)).collect::<Result<(), _>>());
+    let outcome = common::open(path).and_then(|mut source| source.try_for_each(|b| b.map(drop)));
     if let Err(e) = outcome {
         prop_assert!(matches!(e, Error::Input(_)), "{e:?}");
         prop_assert!(!e.to_string().contains('\n'), "{e}");
@@ -90,7 +89,7 @@ fn survives(path: &Path) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 6 * ProptestConfig::default().cases, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn changed_bytes_are_survived(

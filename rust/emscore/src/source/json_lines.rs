@@ -30,7 +30,7 @@ pub(super) fn inspect(origin: &Origin) -> Result<(Object, u64)> {
     let mut rows = 0;
     let mut line = Vec::new();
     while lines.next(&mut line)? {
-        let text = std::str::from_utf8(&line).map_err(|e| {
+        let text = str::from_utf8(line.trim_ascii_end()).map_err(|e| {
             lines.bad(
                 &format!("a byte is not UTF-8 (character {})", e.valid_up_to() + 1),
                 "save it as UTF-8",
@@ -129,7 +129,7 @@ fn rows<'a>(bytes: &'a [u8], ends: &[usize]) -> Result<Vec<Option<Row<'a>>>, Str
     let mut start = 0;
     let line = |&end: &usize| {
         let line = &bytes[std::mem::replace(&mut start, end)..end];
-        entries(std::str::from_utf8(line).map_err(|e| e.to_string())?).map(Some)
+        entries(str::from_utf8(line).map_err(|e| e.to_string())?).map(Some)
     };
     ends.iter().map(line).collect()
 }

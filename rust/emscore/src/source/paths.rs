@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use glob::MatchOptions;
+
 use super::origin::{bad, unreadable};
 use super::sniff;
 use crate::error::{Error, Result};
@@ -35,7 +37,12 @@ pub(super) fn expand(inputs: &[String]) -> Result<Vec<String>> {
 }
 
 fn pattern(pattern: &str) -> Result<Vec<String>> {
-    let paths = glob::glob(pattern).map_err(|e| {
+    // As in a shell, * does not match hidden files.
+    let options = MatchOptions {
+        require_literal_leading_dot: true,
+        ..MatchOptions::new()
+    };
+    let paths = glob::glob_with(pattern, options).map_err(|e| {
         bad(
             pattern,
             format_args!("is not a pattern: {} (character {})", e.msg, e.pos + 1),

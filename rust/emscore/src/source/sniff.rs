@@ -61,12 +61,10 @@ pub(super) fn by_content(origin: &Origin) -> Result<Format> {
     }
     let promised = by_ending(&origin.name);
     let compressed = text::is_compressed(&head);
-    // Arrow streams older than 0.15 have no magic at all.
-    if matches!(promised, Some(Format::ArrowFile | Format::ArrowStream)) && !compressed {
+    let binary = !matches!(promised, None | Some(Format::JsonLines | Format::Csv));
+    // Arrow streams older than 0.15 begin with a small length (its high byte is 0, which no text is).
+    if binary && promised != Some(Format::Parquet) && !compressed && head.get(3) == Some(&0) {
         return Ok(Format::ArrowStream);
-    }
-    if promised == Some(Format::Parquet) && !compressed {
-        return Err(origin.bad("does not begin as a Parquet file (PAR1); copy or write it again"));
     }
     let head = text::head(origin, 4096)?;
     if by_magic(&head).is_some() {
@@ -79,14 +77,21 @@ pub(super) fn by_content(origin: &Origin) -> Result<Format> {
             "is one JSON array, not JSON Lines; turn it into one object a line (jq -c '.[]')",
         )),
         _ if promised == Some(Format::JsonLines) => Ok(Format::JsonLines),
-        // What came through a pipe has no ending; text that is not JSON is CSV.
-        Some(_) if promised.is_none() && origin.is_spooled() && !head.contains(&0) => {
-            Ok(Format::Csv)
+        _ if binary => {
+            Err(origin
+                .bad("does not begin as an Arrow or Parquet file does; copy or write it again"))
         }
+        // What came through a pipe has no ending; text that is not JSON is CSV.
+        Some(_) if promised.is_none() && origin.is_spooled() && is_text(&head) => Ok(Format::Csv),
         _ => Err(origin.bad(
             "is neither Arrow, Parquet, JSON Lines nor CSV; CSV needs the ending .csv to be known",
         )),
     }
+}
+
+/// Whether it is UTF-8; its last character may be cut.
+fn is_text(head: &[u8]) -> bool {
+    str::from_utf8(head).map_or_else(|e| e.error_len().is_none(), |_| true)
 }
 
 /// Binary formats have a magic.
