@@ -129,7 +129,9 @@ def _rates(judged: Judged, scored: Bools, checkpoints: np.typing.NDArray[np.str_
     }
     shown = [[n, count, *(f"{x:.1f}" for x in rest)] for n, count, *rest in rows]
     shown += [[k, "", "", "", "", *(f"{x:.1f}" for x in v)] for k, v in summary.items()]
-    header = "checkpoint, rows, judge %, thresholded %, calibrated %, error (pp), error (pp)"
+    header = (
+        "checkpoint, rows, judge %, thresholded %, calibrated %, thresholded off, calibrated off"
+    )
     table(header.split(", "), shown)
 
 

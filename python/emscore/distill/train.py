@@ -27,7 +27,6 @@ class Config:
     data: Path
     work: Path
     tokens: int = 4_500_000  # shown in all, padding included
-    minutes: float = 0.0  # if not 0, the decay also reaches zero after this much training time
     batch_tokens: int = 2560
     max_tokens: int = 256
     question_dropout: float = 0.28
@@ -176,8 +175,6 @@ def train(config: Config) -> None:
         for step in range(start[1] if turn == start[0] else 0, len(plan)):
             began = time.monotonic()
             progress = done / config.tokens
-            if config.minutes:
-                progress = max(progress, seconds / (60 * config.minutes))
             if progress >= 1:
                 save((turn, step))
                 print("finished", done, "tokens", flush=True)
