@@ -116,8 +116,8 @@ def drain(session: Any, left: Iterator[Feed], lock: threading.Lock) -> None:
 
 def main() -> None:
     """Chooses the fastest bare loops, then runs them and emscore in turns."""
-    parser = arguments(__doc__, rows=10_000)
-    parser.add_argument("--trial-rows", type=int, default=1500, help="to choose a bare loop with")
+    parser = arguments(__doc__, rows=6000)
+    parser.add_argument("--trial-rows", type=int, default=600, help="to choose a bare loop with")
     given = parser.parse_args()
     setting()
     table = real_rows(given.data, given.rows)
