@@ -148,13 +148,12 @@ def test_ctrl_c(long: Path, undisturbed: bytes, tmp_path: Path) -> None:
 def test_ctrl_c_while_the_standard_input_is_silent(tmp_path: Path) -> None:
     """Breaks if the end waits for a read that never returns."""
     out = tmp_path / "out.jsonl"
-    given = [
-        b'{"question": "Hi?", "response": "Hello."}\n',  # kept until it ends
-        pa.BufferOutputStream(),
-    ]
-    with pa.ipc.new_stream(given[1], pa.schema([("response", pa.string())])):
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, pa.schema(dict.fromkeys(["question", "response"], pa.string()))):
         pass
-    for beginning in (given[0], given[1].getvalue().to_pybytes()[:-8]):
+    live = stream.getvalue().to_pybytes()[:-8]  # without the mark of its end: more is to come
+    kept = b'{"question": "Hi?", "response": "Hello."}\n'  # lines are kept until they end
+    for beginning in (live, kept):
         with subprocess.Popen(
             command("-", out), stdin=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
