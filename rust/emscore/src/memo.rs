@@ -7,7 +7,7 @@
 
 use crate::score::Score;
 
-/// Texts remembered: 2^20 (about 38 MB).
+/// Texts remembered: 2^20 (about 34 MB).
 const SLOTS: usize = 1 << 20;
 const WAYS: usize = 8;
 
@@ -66,23 +66,24 @@ impl Seen {
     }
 }
 
-/// The collector's half: the scores, by slot.
-pub struct Scores(Vec<Score>);
+/// The collector's half: the scores, by slot. As bytes, since zeroed memory costs nothing until it
+/// is touched: a run of ten rows must not fill 2^20 slots first.
+pub struct Scores(Vec<[u8; Score::BYTES]>);
 
 impl Scores {
     /// An empty memory.
     pub fn new() -> Scores {
-        Scores(vec![Score::EMPTY; SLOTS])
+        Scores(vec![[0; Score::BYTES]; SLOTS])
     }
 
     /// Keeps `score` in `slot`.
     pub fn set(&mut self, slot: u32, score: Score) {
-        self.0[slot as usize] = score;
+        self.0[slot as usize] = score.to_bytes();
     }
 
     /// The score in `slot`.
     pub fn get(&self, slot: u32) -> Score {
-        self.0[slot as usize]
+        Score::from_bytes(&self.0[slot as usize]).expect("slots hold what `set` wrote")
     }
 }
 
