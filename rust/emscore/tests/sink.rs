@@ -189,7 +189,7 @@ fn a_column_that_the_format_cannot_hold_is_named() {
         write(
             &folder.path().join(format!("out.{ending}")),
             &batch.schema(),
-            &[batch.clone()],
+            std::slice::from_ref(&batch),
         );
     }
 }
