@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, DictionaryArray, Int8Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
@@ -192,6 +193,26 @@ fn a_column_that_the_format_cannot_hold_is_named() {
             std::slice::from_ref(&batch),
         );
     }
+}
+
+#[test]
+fn a_named_time_zone_is_refused_before_in_text() {
+    let folder = tempdir().unwrap();
+    let times = TimestampMicrosecondArray::from(vec![0]).with_timezone("Europe/Paris");
+    let batch = RecordBatch::try_from_iter([("when", Arc::new(times) as ArrayRef)]).unwrap();
+    for ending in ["csv", "jsonl"] {
+        let path = folder.path().join(format!("out.{ending}"));
+        let e = Output::create(&path, &batch.schema(), false)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(e.contains("\"when\"") && e.contains("instead."), "{e}");
+    }
+    write(
+        &folder.path().join("out.parquet"),
+        &batch.schema(),
+        &[batch],
+    );
 }
 
 /// A column `kind` with its own dictionary, and a nested one.

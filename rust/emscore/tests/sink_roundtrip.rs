@@ -4,108 +4,11 @@ mod common;
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
-    Float32Array, Float64Array, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
-    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, UInt16Array,
-};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Int16Type, Schema};
-use common::{read, strings, write};
+use arrow::datatypes::{DataType, Field, Schema};
+use common::{Cell, IN_TEXT, KINDS, column, read, strings, write};
 use proptest::prelude::*;
-
-/// A value from which a cell of any type is made.
-type Cell = Option<(i64, String)>;
-
-/// How many kinds of column there are; the first ones CSV and JSON give back as they were.
-const KINDS: usize = 16;
-const IN_TEXT: usize = 5;
-
-fn column(kind: usize, cells: &[Cell]) -> ArrayRef {
-    let number = || cells.iter().map(|cell| cell.as_ref().map(|(n, _)| *n));
-    let text = || {
-        cells
-            .iter()
-            .map(|cell| cell.as_ref().map(|(_, t)| t.as_str()))
-    };
-    let nulls = || Some(NullBuffer::from_iter(cells.iter().map(Option::is_some)));
-    match kind {
-        0 => Arc::new(text().collect::<StringArray>()),
-        1 => Arc::new(text().collect::<LargeStringArray>()),
-        2 => Arc::new(text().collect::<StringViewArray>()),
-        3 => Arc::new(number().collect::<Int64Array>()),
-        4 => Arc::new(
-            number()
-                .map(|n| n.map(|n| n % 2 == 0))
-                .collect::<BooleanArray>(),
-        ),
-        5 => Arc::new(number().map(|n| n.map(|n| n as i8)).collect::<Int8Array>()),
-        6 => Arc::new(
-            number()
-                .map(|n| n.map(|n| n as u16))
-                .collect::<UInt16Array>(),
-        ),
-        7 => Arc::new(
-            number()
-                .map(|n| n.map(|n| n as f32 / 7.0))
-                .collect::<Float32Array>(),
-        ),
-        8 => Arc::new(
-            number()
-                .map(|n| n.map(|n| n as f64 / 7.0))
-                .collect::<Float64Array>(),
-        ),
-        9 => Arc::new(
-            number()
-                .map(|n| n.map(|n| n as i32))
-                .collect::<Date32Array>(),
-        ),
-        10 => Arc::new(
-            number()
-                .collect::<TimestampMicrosecondArray>()
-                .with_timezone("Europe/Paris"),
-        ),
-        11 => Arc::new(
-            number()
-                .map(|n| n.map(i128::from))
-                .collect::<Decimal128Array>(),
-        ),
-        12 => Arc::new(
-            text()
-                .map(|t| t.map(str::as_bytes))
-                .collect::<BinaryArray>(),
-        ),
-        13 => Arc::new(text().collect::<DictionaryArray<Int16Type>>()),
-        14 => {
-            let fields = vec![
-                Field::new("role", DataType::Utf8, true),
-                Field::new("n", DataType::Int64, true),
-            ];
-            Arc::new(StructArray::new(
-                fields.into(),
-                vec![column(0, cells), column(3, cells)],
-                nulls(),
-            ))
-        }
-        _ => {
-            let lengths: Vec<_> = cells
-                .iter()
-                .map(|cell| cell.as_ref().map_or(0, |(n, _)| *n as usize % 3))
-                .collect();
-            let total: usize = lengths.iter().sum();
-            let items: Vec<_> = cells.iter().cycle().take(total).cloned().collect();
-            let items = column(14, &items);
-            let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
-            Arc::new(ListArray::new(
-                item,
-                OffsetBuffer::from_lengths(lengths),
-                items,
-                nulls(),
-            ))
-        }
-    }
-}
 
 fn cells(rows: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Cell>> {
     let text = prop_oneof![

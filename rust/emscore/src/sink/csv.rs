@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -33,6 +33,16 @@ impl Csv {
                  .arrow instead"
             )
             .into());
+        }
+        // A type without a text form shows itself on no rows.
+        for field in schema.fields() {
+            let none = new_empty_array(field.data_type());
+            ArrayFormatter::try_new(&none, &FormatOptions::default()).map_err(|e| {
+                let name = field.name();
+                format!(
+                    "CSV cannot hold the column {name:?} ({e}); write .parquet or .arrow instead"
+                )
+            })?;
         }
         let names: Vec<_> = schema
             .fields()

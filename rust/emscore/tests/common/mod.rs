@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
+    Float32Array, Float64Array, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
+    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, UInt16Array,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef};
 use emscore::sink::Output;
 use emscore::source::Source;
 
@@ -78,6 +81,108 @@ pub fn sample(rows: usize) -> RecordBatch {
         columns.into_iter().map(|(_, c)| c).collect(),
     )
     .unwrap()
+}
+
+/// A value from which a cell of any type is made.
+pub type Cell = Option<(i64, String)>;
+
+/// How many kinds of column there are; the first ones CSV and JSON give back as they were.
+pub const KINDS: usize = 16;
+pub const IN_TEXT: usize = 5;
+
+/// A column of one of the [`KINDS`].
+pub fn column(kind: usize, cells: &[Cell]) -> ArrayRef {
+    let number = || cells.iter().map(|cell| cell.as_ref().map(|(n, _)| *n));
+    let text = || {
+        cells
+            .iter()
+            .map(|cell| cell.as_ref().map(|(_, t)| t.as_str()))
+    };
+    let nulls = || Some(NullBuffer::from_iter(cells.iter().map(Option::is_some)));
+    match kind {
+        0 => Arc::new(text().collect::<StringArray>()),
+        1 => Arc::new(text().collect::<LargeStringArray>()),
+        2 => Arc::new(text().collect::<StringViewArray>()),
+        3 => Arc::new(number().collect::<Int64Array>()),
+        4 => Arc::new(
+            number()
+                .map(|n| n.map(|n| n % 2 == 0))
+                .collect::<BooleanArray>(),
+        ),
+        5 => Arc::new(number().map(|n| n.map(|n| n as i8)).collect::<Int8Array>()),
+        6 => Arc::new(
+            number()
+                .map(|n| n.map(|n| n as u16))
+                .collect::<UInt16Array>(),
+        ),
+        7 => Arc::new(
+            number()
+                .map(|n| n.map(|n| n as f32 / 7.0))
+                .collect::<Float32Array>(),
+        ),
+        8 => Arc::new(
+            number()
+                .map(|n| n.map(|n| n as f64 / 7.0))
+                .collect::<Float64Array>(),
+        ),
+        9 => Arc::new(
+            number()
+                .map(|n| n.map(|n| n as i32))
+                .collect::<Date32Array>(),
+        ),
+        10 => Arc::new(
+            number()
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone("+05:30"),
+        ),
+        11 => Arc::new(
+            number()
+                .map(|n| n.map(i128::from))
+                .collect::<Decimal128Array>(),
+        ),
+        12 => Arc::new(
+            text()
+                .map(|t| t.map(str::as_bytes))
+                .collect::<BinaryArray>(),
+        ),
+        13 => Arc::new(text().collect::<DictionaryArray<Int16Type>>()),
+        14 => {
+            let fields = vec![
+                Field::new("role", DataType::Utf8, true),
+                Field::new("n", DataType::Int64, true),
+            ];
+            Arc::new(StructArray::new(
+                fields.into(),
+                vec![column(0, cells), column(3, cells)],
+                nulls(),
+            ))
+        }
+        _ => {
+            let lengths: Vec<_> = cells
+                .iter()
+                .map(|cell| cell.as_ref().map_or(0, |(n, _)| *n as usize % 3))
+                .collect();
+            let total: usize = lengths.iter().sum();
+            let items: Vec<_> = cells.iter().cycle().take(total).cloned().collect();
+            let items = column(14, &items);
+            let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+            Arc::new(ListArray::new(
+                item,
+                OffsetBuffer::from_lengths(lengths),
+                items,
+                nulls(),
+            ))
+        }
+    }
+}
+
+/// A batch with a column of every kind.
+pub fn every_kind(rows: i64) -> RecordBatch {
+    let cells: Vec<Cell> = (0..rows)
+        .map(|n| (n % 4 != 3).then(|| (n * 5 - 9, format!("a text longer than twelve {n}"))))
+        .collect();
+    let columns = (0..KINDS).map(|kind| (format!("c{kind}"), column(kind, &cells), true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
 /// Writes `batches` to a new file.
