@@ -196,23 +196,24 @@ fn a_column_that_the_format_cannot_hold_is_named() {
 }
 
 #[test]
-fn a_named_time_zone_is_refused_before_in_text() {
+fn text_shows_named_time_zones_in_utc() {
     let folder = tempdir().unwrap();
-    let times = TimestampMicrosecondArray::from(vec![0]).with_timezone("Europe/Paris");
-    let batch = RecordBatch::try_from_iter([("when", Arc::new(times) as ArrayRef)]).unwrap();
-    for ending in ["csv", "jsonl"] {
-        let path = folder.path().join(format!("out.{ending}"));
-        let e = Output::create(&path, &batch.schema(), false)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(e.contains("\"when\"") && e.contains("instead."), "{e}");
+    for zone in ["Europe/Paris", "UTC"] {
+        let times = TimestampMicrosecondArray::from(vec![0]).with_timezone(zone);
+        let columns: Vec<(_, ArrayRef)> = vec![
+            ("when", Arc::new(times)),
+            ("n", Arc::new(Int8Array::from(vec![1]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        for (ending, text) in [
+            ("csv", "when,n\n1970-01-01T00:00:00Z,1\n"),
+            ("jsonl", "{\"when\":\"1970-01-01T00:00:00Z\",\"n\":1}\n"),
+        ] {
+            let path = folder.path().join(format!("{}.{ending}", zone.len()));
+            write(&path, &batch.schema(), &[batch.clone()]);
+            assert_eq!(fs::read_to_string(path).unwrap(), text);
+        }
     }
-    write(
-        &folder.path().join("out.parquet"),
-        &batch.schema(),
-        &[batch],
-    );
 }
 
 /// A column `kind` with its own dictionary, and a nested one.

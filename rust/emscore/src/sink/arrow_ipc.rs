@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 
+use super::retype::{conform, retype, retype_field};
 use super::{Encoder, Trouble};
 
 /// A stream, to a file or to standard output.
@@ -87,7 +86,7 @@ impl File {
         let fields = self.schema.fields().iter().enumerate();
         let fields = fields.map(|(i, f)| {
             if changed.contains(&i) {
-                plain_field(f)
+                retype_field(f, &plain)
             } else {
                 f.clone()
             }
@@ -154,35 +153,10 @@ fn same(old: &[ArrayData], new: &[ArrayData]) -> bool {
     old.len() == new.len() && old.iter().zip(new).all(|(a, b)| a.ptr_eq(b) || a == b)
 }
 
-/// Casts the columns that became plain.
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let pairs = batch.columns().iter().zip(schema.fields());
-    let columns = pairs.map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            Ok(column.clone())
-        } else {
-            cast(column, field.data_type())
-        }
-    });
-    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
-}
-
-fn plain_field(field: &FieldRef) -> FieldRef {
-    let field: Field = field.as_ref().clone();
-    let data_type = plain(field.data_type());
-    Arc::new(field.with_data_type(data_type))
-}
-
-/// `data_type` without dictionaries.
-fn plain(data_type: &DataType) -> DataType {
-    use DataType::*;
+/// `data_type` without its dictionary; [`retype`] applies it at every depth.
+fn plain(data_type: &DataType) -> Option<DataType> {
     match data_type {
-        Dictionary(_, values) => plain(values),
-        List(item) => List(plain_field(item)),
-        LargeList(item) => LargeList(plain_field(item)),
-        FixedSizeList(item, n) => FixedSizeList(plain_field(item), *n),
-        Struct(fields) => Struct(fields.iter().map(plain_field).collect()),
-        Map(entries, sorted) => Map(plain_field(entries), *sorted),
-        other => other.clone(),
+        DataType::Dictionary(_, values) => Some(retype(values, &plain)),
+        _ => None,
     }
 }

@@ -8,11 +8,13 @@ use arrow::array::{Array, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::text::Text;
+use super::retype::conform;
+use super::text::{Text, shown};
 use super::{Encoder, Trouble};
 
 pub(super) struct Csv {
     file: Text,
+    schema: SchemaRef,
     row: String,
 }
 
@@ -34,6 +36,7 @@ impl Csv {
             )
             .into());
         }
+        let schema = shown(schema);
         // A type without a text form shows itself on no rows.
         for field in schema.fields() {
             let none = new_empty_array(field.data_type());
@@ -52,6 +55,7 @@ impl Csv {
         writeln!(file, "{}", names.join(","))?;
         Ok(Csv {
             file,
+            schema,
             row: String::new(),
         })
     }
@@ -59,6 +63,7 @@ impl Csv {
 
 impl Encoder for Csv {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
+        let batch = conform(batch, &self.schema)?;
         let options = FormatOptions::default();
         let columns = batch.columns().iter().map(|column| {
             Ok((

@@ -6,13 +6,18 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::json::{Writer, WriterBuilder, writer::LineDelimited};
 
-use super::text::Text;
+use super::retype::conform;
+use super::text::{Text, shown};
 use super::{Encoder, Trouble};
 
-pub(super) struct JsonLines(Writer<Text, LineDelimited>);
+pub(super) struct JsonLines {
+    schema: SchemaRef,
+    writer: Writer<Text, LineDelimited>,
+}
 
 impl JsonLines {
     pub fn new(file: Text, schema: &SchemaRef) -> Result<JsonLines, Trouble> {
+        let schema = shown(schema);
         // A type that JSON cannot hold shows itself on a row of nulls.
         for field in schema.fields() {
             let nullable = Schema::new(vec![Field::new("", field.data_type().clone(), true)]);
@@ -29,7 +34,10 @@ impl JsonLines {
                     )
                 })?;
         }
-        Ok(JsonLines(builder().build(file)))
+        Ok(JsonLines {
+            schema,
+            writer: builder().build(file),
+        })
     }
 }
 
@@ -39,11 +47,11 @@ fn builder() -> WriterBuilder {
 
 impl Encoder for JsonLines {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
-        Ok(self.0.write(batch)?)
+        Ok(self.writer.write(&conform(batch, &self.schema)?)?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Trouble> {
-        self.0.finish()?;
-        Ok(self.0.into_inner().finish()?)
+        self.writer.finish()?;
+        Ok(self.writer.into_inner().finish()?)
     }
 }

@@ -8,6 +8,7 @@ mod csv;
 mod json_lines;
 mod parquet;
 mod partial;
+mod retype;
 mod text;
 
 use std::error::Error as StdError;
@@ -51,6 +52,8 @@ enum Format {
 /// An Arrow IPC *file* holds one dictionary a column. A dictionary column whose dictionary changes
 /// from batch to batch (possible in Arrow streams and Parquet) is therefore written there as plain
 /// values; columns whose dictionary stays the same keep it, and so do all other formats.
+///
+/// Text formats show times of named zones (`Europe/Paris`) in UTC.
 pub struct Output {
     encoder: Box<dyn Encoder>,
     path: PathBuf,

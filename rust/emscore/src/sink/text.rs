@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
+use arrow::datatypes::{DataType, SchemaRef};
 use flate2::write::GzEncoder;
+
+use super::retype::retype_schema;
 
 /// Zstandard's own default; fast and good on text.
 const ZSTD_LEVEL: i32 = 3;
@@ -51,4 +54,14 @@ impl Write for Text {
             Text::Zstd(encoder) => encoder.flush(),
         }
     }
+}
+
+/// `schema` as text shows it: in UTC where a time zone is a name, since its rules are not at hand.
+pub(super) fn shown(schema: &SchemaRef) -> SchemaRef {
+    retype_schema(schema, &|data_type| match data_type {
+        DataType::Timestamp(unit, Some(zone)) if !zone.starts_with(['+', '-']) => {
+            Some(DataType::Timestamp(*unit, Some("+00:00".into())))
+        }
+        _ => None,
+    })
 }
