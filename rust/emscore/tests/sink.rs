@@ -210,7 +210,7 @@ fn text_shows_named_time_zones_in_utc() {
             ("jsonl", "{\"when\":\"1970-01-01T00:00:00Z\",\"n\":1}\n"),
         ] {
             let path = folder.path().join(format!("{}.{ending}", zone.len()));
-            write(&path, &batch.schema(), &[batch.clone()]);
+            write(&path, &batch.schema(), std::slice::from_ref(&batch));
             assert_eq!(fs::read_to_string(path).unwrap(), text);
         }
     }
