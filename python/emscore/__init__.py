@@ -18,6 +18,7 @@ from ._emscore import (
     ScorerError,
     __version__,
 )
+from .errors import EndpointError, RequestFailed, SuiteError
 
 if TYPE_CHECKING:
     from .scoring import Scorer, score_batch
@@ -36,11 +37,14 @@ __all__ = [
     "CacheError",
     "DeviceError",
     "EmscoreError",
+    "EndpointError",
     "InputError",
     "OutputError",
+    "RequestFailed",
     "ResumeError",
     "Scorer",
     "ScorerError",
+    "SuiteError",
     "__version__",
     "score_batch",
 ]

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from .. import _emscore
+from .. import _emscore, errors
 from .doctor import doctor
 from .models import models
 from .score import score
@@ -21,6 +21,9 @@ EXIT_CODES = {
     _emscore.DeviceError: 6,
     _emscore.ResumeError: 7,
     _emscore.CacheError: 8,
+    errors.EndpointError: 9,
+    errors.RequestFailed: 9,
+    errors.SuiteError: 10,
 }
 
 
@@ -37,6 +40,8 @@ EXIT_CODES = {
       6    ONNX Runtime or the device cannot be used
       7    an unfinished run stands in the way, or is not the same run
       8    the cache cannot be used
+      9    the endpoint cannot be used, or does not answer
+      10   the suite of questions cannot be read
       130  stopped by Ctrl-C
       141  whoever reads the output stopped reading
     """,

@@ -1,0 +1,239 @@
+"""Requests to one endpoint: paced, bounded, and asked again where that may help."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from ..errors import EndpointError, RequestFailed
+from .endpoint import Endpoint
+from .limits import Pace, Sign, Window
+from .verdicts import MOST_PATIENCE, of_status, retry_after, transient
+
+#: Raises ValueError where a reply is not what was asked for; the request is then sent again.
+Check = Callable[[dict[str, Any]], object]
+
+_BUSY_STATUS = (429, 503)
+_PROBLEM_BYTES = 16 << 10  # as much of an error's text is read
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the server.
+
+    Attributes:
+        body: The JSON object in it.
+        latency: Seconds from the sending of the last attempt to the end of its answer.
+        attempts: How often the request was sent.
+    """
+
+    body: dict[str, Any]
+    latency: float
+    attempts: int
+
+
+class Client:
+    """An async context manager that sends requests to one endpoint.
+
+    All requests share one session, whose connections stay open. Any number of tasks may call it:
+    they wait here for their turn, in order, while `requests_per_minute`, `tokens_per_minute`, a
+    Retry-After or the server's load (see `Window`) hold them up.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.window = Window(endpoint.max_concurrency)
+        self.sent = 0
+        """Attempts so far, of all requests."""
+        per_minute = endpoint.requests_per_minute, endpoint.tokens_per_minute
+        self._requests, self._tokens = (Pace(limit) if limit else None for limit in per_minute)
+        self._base = URL(endpoint.url + "/")
+        self._urls: dict[str, URL] = {}
+        self._paused_until = 0.0
+        self._random = random.Random()
+        self._key = endpoint.api_key()
+        secrets = [self._key or "", *endpoint.headers.values()]
+        self._secrets = [secret.encode() for secret in secrets if len(secret) >= 8]
+
+    async def __aenter__(self) -> "Client":
+        headers = {"Content-Type": "application/json", **self.endpoint.headers}
+        if self._key and "authorization" not in {name.lower() for name in headers}:
+            headers["Authorization"] = f"Bearer {self._key}"
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self.endpoint.max_concurrency),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(
+                total=self.endpoint.timeout, sock_connect=self.endpoint.connect_timeout
+            ),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def post(
+        self, path: str, body: dict[str, Any], *, check: Check | None = None, tokens: int = 0
+    ) -> Reply:
+        """Sends a JSON object and returns the JSON object that comes back.
+
+        Args:
+            path: Relative to the endpoint's URL, such as `chat/completions`; with a leading slash,
+                relative to the server.
+            body: What to send.
+            check: Called with each reply; where it raises ValueError, the reply is malformed and
+                the request is sent again.
+            tokens: How many prompt and completion tokens this may use at most, for
+                `tokens_per_minute`. The reply's own count takes its place.
+
+        Raises:
+            RequestFailed: This request has no answer, while others may have one.
+            EndpointError: No request can have an answer.
+        """
+        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return await self._persist("POST", path, data, check, tokens)
+
+    async def get(self, path: str) -> Reply:
+        """Returns the JSON object at a path; arguments and errors are those of `post`."""
+        return await self._persist("GET", path, None, None, 0)
+
+    async def command(self, path: str, body: dict[str, Any]) -> str:
+        """Posts a JSON object where the answer is plain text; errors are those of `post`."""
+        return (await self._once("POST", path, json.dumps(body).encode())).decode(errors="replace")
+
+    async def _persist(
+        self, method: str, path: str, data: bytes | None, check: Check | None, tokens: int
+    ) -> Reply:
+        """Sends a request until it has an answer or there is no point in going on."""
+        attempt = 0
+        while True:
+            attempt += 1
+            await self.window.enter()
+            sent, sign = monotonic(), Sign.NONE
+            try:
+                await self._turn(tokens)
+                sent = monotonic()
+                content = await self._once(method, path, data)
+                latency = monotonic() - sent
+                body = _parsed(content, check)
+                # What takes half of the time allowed is on the way to taking all of it.
+                sign = Sign.BUSY if latency > self.endpoint.timeout / 2 else Sign.GOOD
+                self._settle(body, tokens)
+                return Reply(body, latency, attempt)
+            except (RequestFailed, EndpointError) as error:
+                if isinstance(error, RequestFailed):
+                    error.attempts = attempt
+                    overloaded = error.kind == "timeout" or error.status in _BUSY_STATUS
+                else:
+                    overloaded = error.kind == "rate_limited"
+                sign = Sign.BUSY if overloaded else Sign.NONE
+                if attempt >= self.endpoint.attempts or not transient(error):
+                    raise
+            finally:
+                self.window.leave(sent, sign)
+            # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
+            most = min(self.endpoint.backoff * 2 ** (attempt - 1), 60.0)
+            await asyncio.sleep(self._random.uniform(0, most))
+
+    async def _turn(self, tokens: int) -> None:
+        """Waits until the limits and the server's Retry-After let one more request leave."""
+        if self._requests and (seconds := self._requests.wait(1)) > 0:
+            await asyncio.sleep(seconds)
+        if self._tokens and (seconds := self._tokens.wait(tokens)) > 0:
+            await asyncio.sleep(seconds)
+        while (seconds := self._paused_until - monotonic()) > 0:
+            await asyncio.sleep(seconds)
+
+    def _settle(self, body: dict[str, Any], tokens: int) -> None:
+        """Puts the tokens really used in the place of the estimate."""
+        usage = body.get("usage")
+        used = usage.get("total_tokens") if isinstance(usage, dict) else None
+        if self._tokens and isinstance(used, int):
+            self._tokens.correct(used - tokens)
+
+    async def _once(self, method: str, path: str, data: bytes | None) -> bytes:
+        """The content of a successful answer; anything else is an error."""
+        if (url := self._urls.get(path)) is None:
+            url = self._urls[path] = self._base.join(URL(path))
+        self.sent += 1
+        server = self.endpoint.url
+        try:
+            # Redirects are not followed: they would carry the key elsewhere.
+            async with self._session.request(
+                method, url, data=data, allow_redirects=False
+            ) as response:
+                if response.status >= 300:
+                    await self._refuse(response)
+                return await _bounded(response, self.endpoint.max_reply_bytes)
+        except aiohttp.ClientConnectorError as error:
+            raise EndpointError(
+                "unreachable", f"cannot reach {server} ({error.os_error or error}): is it running?"
+            ) from error
+        except asyncio.TimeoutError as error:  # in Python 3.10 this is not yet TimeoutError
+            seconds = self.endpoint.timeout
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise EndpointError(
+                    "unreachable",
+                    f"{server} takes no connection within {self.endpoint.connect_timeout:g} s",
+                ) from error
+            raise RequestFailed("timeout", f"no answer within {seconds:g} s") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise RequestFailed(
+                "disconnected", f"the connection broke: {error or type(error).__name__}"
+            ) from error
+
+    async def _refuse(self, response: aiohttp.ClientResponse) -> None:
+        """Raises what an answer without success stands for, and heeds its Retry-After."""
+        problem = await response.content.read(_PROBLEM_BYTES)
+        for secret in self._secrets:
+            problem = problem.replace(secret, b"***")
+        error = of_status(response.status, problem, self.endpoint.url)
+        pause = retry_after(response.headers)
+        if pause is not None and transient(error):
+            if pause > MOST_PATIENCE:
+                raise EndpointError(
+                    "quota", f"{self.endpoint.url} asks to wait for {pause / 3600:.1f} h"
+                )
+            self._paused_until = max(self._paused_until, monotonic() + pause)
+        raise error
+
+
+async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The content of an answer, whose size the server decides and we bound."""
+    length = response.content_length or 0
+    parts: list[bytes] = []
+    size = 0
+    while length <= most:
+        part = await response.content.readany()
+        if not part:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        length = max(length, size)
+    response.close()
+    raise RequestFailed("too_large", f"the answer is larger than {most:,} bytes", response.status)
+
+
+def _parsed(content: bytes, check: Check | None) -> dict[str, Any]:
+    """The JSON object in an answer."""
+    try:
+        body = json.loads(content)
+        if not isinstance(body, dict):
+            raise ValueError(f"not an object but {type(body).__name__}")
+        if check is not None:
+            check(body)
+    except (ValueError, RecursionError) as error:  # which may hold the whole answer
+        raise RequestFailed("malformed", f"the answer is not as it should be: {error}") from None
+    return body
