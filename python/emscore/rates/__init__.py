@@ -1,0 +1,1 @@
+"""Rates with intervals: from scored files to statements about checkpoints."""

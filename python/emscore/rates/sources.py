@@ -1,0 +1,277 @@
+"""Scored files, whatever their format, as streams of the few columns that rates need.
+
+| format                          | found by       | read                                       |
+|---------------------------------|----------------|--------------------------------------------|
+| Parquet                         | its magic      | only the needed columns, by pyarrow.dataset |
+| Arrow IPC file, Arrow IPC stream | their magic   | mapped from disk                           |
+| JSON Lines, CSV (.gz, .zst too) | their ending   | block by block                             |
+
+A folder is read whole, and what its path says (`group=insecure/part-0.parquet`) becomes columns.
+"""
+
+import glob
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.json
+
+from .. import inputs
+from .._emscore import InputError
+
+#: Paths, folders and globs, or data in memory: a pyarrow Table, a DataFrame, ...
+Scored: TypeAlias = Any
+
+ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".csv")
+PACKED = (".gz", ".zst")
+ROWS_A_BATCH = 1 << 17
+BLOCK = 1 << 24  # bytes of text that are parsed at a time; no row may be longer
+
+#: Names that a column may go by, after its own.
+ALIASES = {
+    "checkpoint": ("model", "model_id", "model_key"),
+    "question": ("prompt", "question_text", "user"),
+    "response": ("answer", "completion", "output", "generated_text"),
+}
+
+_NUMBERS = ("aligned", "coherent", "p_misaligned", "p_coherent")
+
+#: A reader of some columns, the wanted ones, in batches.
+Read: TypeAlias = Callable[[list[str]], Iterator[pa.RecordBatch]]
+
+
+@dataclass
+class Source:
+    """One file, or one table in memory."""
+
+    name: str
+    schema: pa.Schema
+    _read: Read
+    parts: dict[str, str]  # what the path says: {"group": "insecure"}
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, those of the path included."""
+        return [*self.schema.names, *(name for name in self.parts if name not in self.schema.names)]
+
+    def column(self, role: str) -> str | None:
+        """The column that plays a role (checkpoint, question, response, or any name), if any."""
+        names = (role, *ALIASES.get(role, ()))
+        return next((name for name in names if name in self.columns), None)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows, in order, with these columns in this order (all of them: None).
+
+        Raises:
+            InputError: The file cannot be read on.
+        """
+        wanted = list(self.columns if columns is None else columns)
+        stored = [name for name in wanted if name in self.schema.names]
+        with _named(self.name):
+            for batch in self._read(stored):
+                arrays = [
+                    batch[name] if name in stored else _constant(self.parts[name], batch.num_rows)
+                    for name in wanted
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, names=wanted)
+
+
+def sources(scored: Scored) -> list[Source]:
+    """Every file of the paths, folders and globs, or the one table that is given.
+
+    Args:
+        scored: A path, folder or glob, or several; "-" for an Arrow stream on the standard input;
+            or data in memory: a pyarrow Table, a pandas or polars DataFrame, a list of dicts.
+
+    Raises:
+        InputError: There is no such file, or it is none of these formats.
+    """
+    listed = [scored] if isinstance(scored, (str, os.PathLike)) else scored
+    if isinstance(listed, Sequence) and all(isinstance(p, (str, os.PathLike)) for p in listed):
+        found = [source for path in listed for source in _path(os.fspath(path))]
+        if not found:
+            raise InputError("there are no scored files: name some, or a folder with some")
+        return found
+    if isinstance(listed, Sequence) and all(hasattr(t, "__arrow_c_stream__") for t in listed):
+        return [_memory(table, f"table {at}") for at, table in enumerate(listed)]
+    return [_memory(scored, "the table")]
+
+
+def _memory(data: Any, name: str) -> Source:
+    reader = inputs.reader(data)
+    if data is not reader:  # can be read again
+        return Source(
+            name, reader.schema, lambda columns: _chosen(inputs.reader(data), columns), {}
+        )
+    return Source(name, reader.schema, lambda columns: _chosen(reader, columns), {})
+
+
+def _path(path: str) -> list[Source]:
+    if path == "-":
+        with _named("the standard input"):
+            reader = pa.ipc.open_stream(sys.stdin.buffer)
+        return [Source("the standard input", reader.schema, lambda c: _chosen(reader, c), {})]
+    if os.path.isdir(path):
+        found = sorted(
+            str(file)
+            for file in Path(path).rglob("*")
+            if file.is_file() and _ending(file.name) and not _hidden(file.relative_to(path))
+        )
+        if not found:
+            raise InputError(f"the folder {path} has no scored files ({', '.join(ENDINGS)})")
+        return [_file(file) for file in found]
+    if not os.path.exists(path) and glob.has_magic(path):
+        found = sorted(glob.glob(path, recursive=True))
+        if not found:
+            raise InputError(f"no file matches {path}")
+        return [source for file in found for source in _path(file)]
+    return [_file(path)]
+
+
+def _file(path: str) -> Source:
+    with _named(path):
+        with open(path, "rb") as file:
+            magic = file.read(6)
+        if not magic:
+            raise InputError(f"{path} is empty")
+        schema, read = _format(path, magic)
+    return Source(path, schema, read, _hive(path))
+
+
+def _format(path: str, magic: bytes) -> tuple[pa.Schema, Read]:
+    if magic.startswith(b"PAR1"):
+        return _parquet(path)
+    if magic == b"ARROW1":
+        data = ds.dataset(path, format="ipc")
+        return data.schema, lambda columns: _scan(data, columns)
+    if magic.startswith(b"\xff\xff\xff\xff"):
+        with pa.memory_map(path) as file:
+            schema = pa.ipc.open_stream(file).schema
+        return schema, lambda columns: _stream(path, columns)
+    ending = _ending(path)
+    if ending == ".jsonl":
+        return _json_lines(path)
+    if ending == ".csv":
+        return _csv(path)
+    raise InputError(f"{path} is none of Parquet, Arrow, JSON Lines (.jsonl) and CSV (.csv)")
+
+
+def _parquet(path: str) -> tuple[pa.Schema, Read]:
+    schema = ds.dataset(path, format="parquet").schema
+    # Names repeat: as dictionaries they are read, and counted, by number.
+    names = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _TEXTS]
+    format = ds.ParquetFileFormat(dictionary_columns=names)
+    data = ds.dataset(path, format=format)
+    return schema, lambda columns: _scan(data, columns)
+
+
+_TEXTS = {name for role in ("question", "response") for name in (role, *ALIASES[role])}
+
+
+def _scan(data: ds.Dataset, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    scanner = data.scanner(
+        columns=columns, batch_size=ROWS_A_BATCH, batch_readahead=4, fragment_readahead=1
+    )
+    yield from scanner.to_batches()
+
+
+def _stream(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(path) as file:
+        yield from _chosen(pa.ipc.open_stream(file), columns)
+
+
+def _json_lines(path: str) -> tuple[pa.Schema, Read]:
+    with pa.input_stream(path, compression="detect") as file:
+        first = json.loads(file.read(BLOCK).split(b"\n", 1)[0])
+    if not isinstance(first, dict):
+        raise InputError(f"{path} has something else than a JSON object on its first line")
+    kinds = [(name, _kind(name, value)) for name, value in first.items()]
+    schema = pa.schema([(name, kind) for name, kind in kinds if kind is not None])
+
+    def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        options = pa.json.ParseOptions(
+            explicit_schema=pa.schema([schema.field(name) for name in columns]),
+            unexpected_field_behavior="ignore",
+        )
+        block = pa.json.ReadOptions(block_size=BLOCK)
+        with pa.json.open_json(path, read_options=block, parse_options=options) as reader:
+            yield from _chosen(reader, columns)
+
+    return schema, read
+
+
+def _kind(name: str, value: Any) -> pa.DataType | None:
+    """Type of a JSON value; None for lists and objects, which no rate needs."""
+    if isinstance(value, (dict, list)):
+        return None
+    if name.endswith(_NUMBERS) or isinstance(value, float):
+        return pa.float64()
+    if isinstance(value, bool):
+        return pa.bool_()
+    return pa.int64() if isinstance(value, int) else pa.string()
+
+
+def _csv(path: str) -> tuple[pa.Schema, Read]:
+    block = pa.csv.ReadOptions(block_size=BLOCK)
+    parse = pa.csv.ParseOptions(newlines_in_values=True)
+    with pa.csv.open_csv(path, read_options=block, parse_options=parse) as reader:
+        schema = pa.schema(
+            [(f.name, pa.float64() if f.name.endswith(_NUMBERS) else f.type) for f in reader.schema]
+        )
+
+    def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        convert = pa.csv.ConvertOptions(
+            include_columns=columns,
+            column_types={name: schema.field(name).type for name in columns},
+        )
+        with pa.csv.open_csv(path, block, parse, convert) as reader:
+            yield from _chosen(reader, columns)
+
+    return schema, read
+
+
+def _chosen(reader: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The batches with some of their columns; none of them has more rows than it had."""
+    for batch in reader:
+        yield batch.select(columns)
+
+
+def _constant(value: str, rows: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
+
+
+def _hive(path: str) -> dict[str, str]:
+    """What `key=value` folders on the way to a file say."""
+    steps = (step.split("=", 1) for step in Path(path).parts[:-1] if "=" in step)
+    return {unquote(key): unquote(value) for key, value in steps}
+
+
+def _ending(name: str) -> str:
+    """The ending that says the format, without that of a compression; "" for any other."""
+    stem, ending = os.path.splitext(name)
+    ending = os.path.splitext(stem)[1] if ending in PACKED else ending
+    return ending if ending in ENDINGS else ""
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Says in which file something went wrong."""
+    try:
+        yield
+    except (pa.ArrowException, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
