@@ -3,15 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use tokenizers::Tokenizer;
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use crate::scorer::Template;
 use crate::{Error, Result};
 
 /// Questions whose ids are kept; a suite has tens, a finance set thousands.
 const QUESTIONS: usize = 8192;
+/// Words whose ids are kept, and the longest of them in bytes: a few megabytes a thread.
+const WORDS: usize = 65_536;
+const WORD_BYTES: usize = 64;
 /// Characters per token to try first: enough for nearly all text, little enough to be quick.
 const CHARS_PER_TOKEN: usize = 8;
+/// Where a text may be cut: no token spans these. Other white space is not safe: BERT's normaliser
+/// deletes some of it (U+000B, U+0085), which joins words.
+const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
 
 /// A tokeniser and the scorer's input template; shared by all threads.
 pub struct Encoder {
@@ -19,6 +29,8 @@ pub struct Encoder {
     template: Template,
     start: i64,
     separator: i64,
+    /// Whether the tokens of a text are those of its words, one after the other.
+    by_word: bool,
 }
 
 /// One encoded row.
@@ -32,8 +44,13 @@ pub struct Encoded {
     pub too_long: bool,
 }
 
-/// A thread's memory of questions: they repeat thousands of times, so each is encoded once.
-pub type Questions = HashMap<Box<str>, Arc<[i64]>>;
+/// A thread's memory. Questions repeat thousands of times, and words do so in all texts: each is
+/// encoded once.
+#[derive(Default)]
+pub struct Memory {
+    questions: HashMap<Box<str>, Arc<[i64]>>,
+    words: AHashMap<Box<str>, Box<[i64]>>,
+}
 
 impl Encoder {
     /// An encoder over the bytes of a `tokenizer.json`.
@@ -59,6 +76,7 @@ impl Encoder {
         };
         let (start, separator) = (special("[CLS]")?, special("[SEP]")?);
         Ok(Encoder {
+            by_word: is_bert(&tokenizer),
             tokenizer,
             template,
             start,
@@ -67,10 +85,10 @@ impl Encoder {
     }
 
     /// Encodes one pair.
-    pub fn encode(&self, question: &str, response: &str, known: &mut Questions) -> Result<Encoded> {
-        let question = self.question(question, known)?;
+    pub fn encode(&self, question: &str, response: &str, memory: &mut Memory) -> Result<Encoded> {
+        let question = self.question(question, memory)?;
         let room = self.template.max_tokens - 3 - question.len();
-        let mut response = self.tokens(response, room + 1)?;
+        let mut response = self.tokens(response, room + 1, memory)?;
         let too_long = response.len() > room;
         response.truncate(room);
 
@@ -88,46 +106,95 @@ impl Encoder {
         })
     }
 
-    fn question(&self, question: &str, known: &mut Questions) -> Result<Arc<[i64]>> {
-        if let Some(ids) = known.get(question) {
+    fn question(&self, question: &str, memory: &mut Memory) -> Result<Arc<[i64]>> {
+        if let Some(ids) = memory.questions.get(question) {
             return Ok(ids.clone());
         }
-        let mut ids = self.tokens(question, self.template.max_question_tokens)?;
-        ids.truncate(self.template.max_question_tokens);
+        let wanted = self.template.max_question_tokens;
+        let mut ids = self.tokens(question, wanted, memory)?;
+        ids.truncate(wanted);
         let ids: Arc<[i64]> = ids.into();
-        if known.len() == QUESTIONS {
-            known.clear();
+        if memory.questions.len() == QUESTIONS {
+            memory.questions.clear();
         }
-        known.insert(question.into(), ids.clone());
+        memory.questions.insert(question.into(), ids.clone());
         Ok(ids)
     }
 
-    /// The tokens of `text`, or of a beginning of it that has at least `wanted` of them.
-    ///
-    /// A text of a megabyte is not tokenised to keep 500 tokens: it is cut at white space, where
-    /// no token spans the cut, and the cut moves out until there are enough.
-    fn tokens(&self, text: &str, wanted: usize) -> Result<Vec<i64>> {
+    /// The tokens of `text`, or of a beginning of it that has at least `wanted` of them: a text of
+    /// a megabyte is not tokenised to keep 500 tokens.
+    fn tokens(&self, text: &str, wanted: usize, memory: &mut Memory) -> Result<Vec<i64>> {
+        if self.by_word {
+            self.tokens_by_word(text, wanted, memory)
+        } else {
+            self.tokens_of_beginning(text, wanted)
+        }
+    }
+
+    fn tokens_by_word(&self, text: &str, wanted: usize, memory: &mut Memory) -> Result<Vec<i64>> {
+        let known = &mut memory.words;
+        let mut ids = Vec::new();
+        for word in text.split(SPACE).filter(|word| !word.is_empty()) {
+            if ids.len() >= wanted {
+                break;
+            }
+            if let Some(same) = known.get(word) {
+                ids.extend_from_slice(same);
+                continue;
+            }
+            let new = self.tokenize(word)?;
+            ids.extend_from_slice(&new);
+            if word.len() <= WORD_BYTES {
+                if known.len() == WORDS {
+                    known.clear();
+                }
+                known.insert(word.into(), new.into());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The text is cut at white space, and the cut moves out until there are enough tokens.
+    fn tokens_of_beginning(&self, text: &str, wanted: usize) -> Result<Vec<i64>> {
         let mut clip = CHARS_PER_TOKEN * wanted;
         loop {
             let part = beginning(text, clip);
-            let encoding = self
-                .tokenizer
-                .encode_fast(part, false)
-                .map_err(|e| Error::Scorer(format!("the tokenizer failed: {e}")))?;
-            let ids = encoding.get_ids();
+            let ids = self.tokenize(part)?;
             if ids.len() >= wanted || part.len() == text.len() {
-                return Ok(ids.iter().map(|&id| i64::from(id)).collect());
+                return Ok(ids);
             }
             clip *= 4;
         }
     }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<i64>> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|e| Error::Scorer(format!("the tokenizer failed: {e}")))?;
+        Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+    }
+}
+
+/// Whether this is BERT's tokenizer, which looks at no more than a word at a time. A token that was
+/// added and is not special could hold a space.
+fn is_bert(tokenizer: &Tokenizer) -> bool {
+    matches!(
+        tokenizer.get_normalizer(),
+        Some(NormalizerWrapper::BertNormalizer(_))
+    ) && matches!(
+        tokenizer.get_pre_tokenizer(),
+        Some(PreTokenizerWrapper::BertPreTokenizer(_))
+    ) && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
+        && tokenizer
+            .get_added_tokens_decoder()
+            .values()
+            .all(|token| token.special)
 }
 
 /// `text` up to the last space before byte `clip`; all of it when it is shorter, and further than
 /// `clip` when one word goes on past it.
 fn beginning(text: &str, clip: usize) -> &str {
-    // Other white space is not safe: BERT's normaliser deletes some of it, which joins words.
-    const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
     if text.len() <= clip {
         return text;
     }
@@ -139,31 +206,34 @@ fn beginning(text: &str, clip: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::columns::{ColumnNames, Columns};
+    use crate::source::Source;
 
     const TOKENIZER: &[u8] = include_bytes!("../../../models/small/tokenizer.json");
+    const VALIDATION: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/data/judged/validation.parquet"
+    );
 
-    fn encoder(max_tokens: usize) -> Encoder {
-        Encoder::new(
-            TOKENIZER,
-            Template {
-                max_tokens,
-                max_question_tokens: 8,
-            },
-        )
-        .unwrap()
+    fn encoder(max_tokens: usize, max_question_tokens: usize) -> Encoder {
+        let template = Template {
+            max_tokens,
+            max_question_tokens,
+        };
+        Encoder::new(TOKENIZER, template).unwrap()
     }
 
     /// What the tokeniser itself makes of the whole pair.
     fn reference(encoder: &Encoder, question: &str, response: &str) -> Encoded {
-        let ids = |text: &str| -> Vec<i64> {
-            let encoding = encoder.tokenizer.encode_fast(text, false).unwrap();
-            encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
-        };
-        let (mut question, mut response) = (ids(question), ids(response));
-        question.truncate(8);
+        let whole = |text: &str| encoder.tokenize(text).unwrap();
+        let (mut question, mut response) = (whole(question), whole(response));
+        question.truncate(encoder.template.max_question_tokens);
         let room = encoder.template.max_tokens - 3 - question.len();
         let too_long = response.len() > room;
         response.truncate(room);
@@ -178,48 +248,119 @@ mod tests {
 
     #[test]
     fn special_tokens_in_a_text_are_text() {
-        let encoded = encoder(64)
-            .encode("q", "[SEP] [CLS]", &mut Questions::new())
+        let encoded = encoder(64, 8)
+            .encode("q", "[SEP] [CLS]", &mut Memory::default())
             .unwrap();
-        assert_eq!(
-            encoded
-                .ids
-                .iter()
-                .filter(|&&id| id == 101 || id == 102)
-                .count(),
-            3
-        );
+        let special = |id: &&i64| [101, 102].contains(*id);
+        assert_eq!(encoded.ids.iter().filter(special).count(), 3);
     }
 
     #[test]
     fn a_megabyte_costs_no_more_than_its_beginning() {
-        let encoder = encoder(64);
         let response = "word ".repeat(200_000);
         assert!(beginning(&response, CHARS_PER_TOKEN * 64).len() <= CHARS_PER_TOKEN * 64);
-        let encoded = encoder
-            .encode("q", &response, &mut Questions::new())
-            .unwrap();
-        assert_eq!(encoded, reference(&encoder, "q", &response));
-        assert!(encoded.too_long && encoded.ids.len() == 64);
+        let mut encoder = encoder(64, 8);
+        let expected = reference(&encoder, "q", &response);
+        for by_word in [true, false] {
+            encoder.by_word = by_word;
+            let encoded = encoder.encode("q", &response, &mut Memory::default());
+            assert_eq!(encoded.unwrap(), expected);
+        }
+        assert!(expected.too_long && expected.ids.len() == 64);
+    }
+
+    #[test]
+    fn other_tokenizers_see_whole_texts() {
+        let text = str::from_utf8(TOKENIZER).unwrap();
+        let plain = |from: &str, to: &str| {
+            assert!(text.contains(from));
+            let other = text.replacen(from, to, 1);
+            let template = encoder(64, 8).template;
+            !Encoder::new(other.as_bytes(), template).unwrap().by_word
+        };
+        assert!(encoder(64, 8).by_word);
+        assert!(plain("BertPreTokenizer", "Whitespace"));
+        assert!(plain(r#""special":true"#, r#""special":false"#));
+    }
+
+    #[test]
+    fn more_words_than_are_kept() {
+        let (encoder, mut memory) = (encoder(512, 8), Memory::default());
+        for text in 0..(WORDS / 100 + 100) {
+            let words: Vec<String> = (0..100).map(|n| format!("{:x}", text * 100 + n)).collect();
+            let response = words.join(" ");
+            let encoded = encoder.encode("q", &response, &mut memory).unwrap();
+            assert_eq!(encoded, reference(&encoder, "q", &response));
+        }
+        assert!(memory.words.len() < WORDS);
+    }
+
+    #[test]
+    fn equals_the_tokenizer_on_real_texts() {
+        if !Path::new(VALIDATION).exists() {
+            let asked = std::env::var("CI").is_ok_and(|value| value == "true");
+            assert!(!asked, "there are no judged responses in {VALIDATION}");
+            return;
+        }
+        let source = Source::open(&[VALIDATION.to_string()]).unwrap();
+        let columns = Columns::detect(&source.schema, &ColumnNames::default()).unwrap();
+        let (encoder, mut memory) = (encoder(512, 128), Memory::default());
+        for batch in source {
+            let batch = batch.unwrap();
+            let texts = columns.texts(&batch).unwrap();
+            for row in 0..batch.num_rows() {
+                let (question, response) = (texts.question(row), texts.response(row));
+                let encoded = encoder.encode(question, response, &mut memory).unwrap();
+                assert_eq!(
+                    encoded,
+                    reference(&encoder, question, response),
+                    "row {row}"
+                );
+            }
+        }
+    }
+
+    static ENCODERS: LazyLock<[Encoder; 2]> = LazyLock::new(|| {
+        [true, false].map(|by_word| Encoder {
+            by_word,
+            ..encoder(48, 8)
+        })
+    });
+
+    fn text() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            "\\PC{0,12}",
+            "(?s:.){0,6}",
+            "[ \n\t\r\x0b\x0c\u{85}\u{a0}\u{2028}]{1,4}",
+            "[a-z]{0,300}",
+            "[0-9a-f]{60,68}",
+            "(\\. ){1,40}",
+            "([a-zA-Z]{1,9} ){1,9}",
+            "[eaEnü\u{300}-\u{30a}\u{327}ǆΣς ]{0,12}",
+            "[\u{4e00}-\u{4e20}가-각ぁ-ん漢 a]{0,9}",
+            "[\\p{Cc}\\p{Cf}\\p{Co}\u{fffd}a ]{0,9}",
+            prop::sample::select(vec![
+                "[SEP]", " [MASK] ", "[CLS]a", "[PAD]", "[UNK]", "##ing", "don't", "U.S.",
+            ])
+            .prop_map(String::from),
+        ];
+        prop::collection::vec(part, 0..24).prop_map(|parts| parts.concat())
     }
 
     proptest! {
-        /// Clipping and the memory of questions change nothing.
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        /// Neither the memory of questions and words nor the cut changes anything.
         #[test]
         fn equals_the_tokenizer_on_whole_texts(
-            question in "\\PC{0,40}",
-            response in prop::collection::vec(
-                prop_oneof!["\\PC{0,12}", "[a-z]{0,300}", "[ \n\t\x0b\u{85}\u{a0}]{1,4}", "(\\. ){1,40}"],
-                0..60,
-            ),
-            max_tokens in 16_usize..80,
+            question in text(),
+            responses in prop::collection::vec(text(), 1..4),
         ) {
-            let (encoder, response) = (encoder(max_tokens), response.concat());
-            let mut known = Questions::new();
-            let expected = reference(&encoder, &question, &response);
-            for _ in 0..2 {
-                let encoded = encoder.encode(&question, &response, &mut known).unwrap();
-                prop_assert_eq!(&encoded, &expected);
+            for encoder in &*ENCODERS {
+                let mut memory = Memory::default();
+                for response in responses.iter().chain(&responses) {
+                    let encoded = encoder.encode(&question, response, &mut memory).unwrap();
+                    prop_assert_eq!(encoded, reference(encoder, &question, response));
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::batch::{Padded, plan};
 use crate::columns::Texts;
-use crate::encode::{Encoded, Questions};
+use crate::encode::{Encoded, Memory};
 use crate::engine::{Engine, Layout};
 use crate::progress::{GLANCE, Progress, Stop, next};
 use crate::score::Score;
@@ -84,7 +84,7 @@ fn score_rows(shared: &Shared, tasks: &Receiver<Task>) {
         progress,
         stop,
     } = shared;
-    let mut known = Questions::new();
+    let mut memory = Memory::default();
     while let Some(task) = next(tasks, stop) {
         let mut score = || -> Answer {
             let mut session = engine.session()?;
@@ -97,7 +97,7 @@ fn score_rows(shared: &Shared, tasks: &Receiver<Task>) {
                 let encoded = engine.encoder.encode(
                     task.texts.question(at),
                     task.texts.response(at),
-                    &mut known,
+                    &mut memory,
                 )?;
                 let score = session.run_row(&encoded, |logits| {
                     engine.scorer.score(logits, encoded.too_long)
@@ -121,7 +121,7 @@ struct Ready {
 
 /// GPU, first: encode tasks.
 fn encode_tasks(shared: &Shared, tasks: &Receiver<Task>, to_plan: &Sender<Vec<Ready>>) {
-    let mut known = Questions::new();
+    let mut memory = Memory::default();
     while let Some(task) = next(tasks, &shared.stop) {
         let rows: Result<Vec<Ready>> = task
             .rows
@@ -131,7 +131,7 @@ fn encode_tasks(shared: &Shared, tasks: &Receiver<Task>, to_plan: &Sender<Vec<Re
                 let encoded = shared.engine.encoder.encode(
                     task.texts.question(at),
                     task.texts.response(at),
-                    &mut known,
+                    &mut memory,
                 )?;
                 Ok(Ready {
                     row,
