@@ -1,0 +1,187 @@
+"""What an unfinished run has got so far: one checksummed line a record, only ever appended to."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from zlib import crc32
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs at once are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+from .._emscore import OutputError, ResumeError
+
+Record = dict[str, Any]
+
+_FORMAT = "emscore journal 1"
+
+
+class Journal:
+    """An append-only file of JSON objects that survives being cut off at any byte.
+
+    Its first record says what run it belongs to. A line is a CRC-32 of the JSON text, the text, and
+    a line break: a torn end is cut off, and a line that was damaged later spoils itself alone.
+    A record is with the operating system when `append` returns: it outlives the process, and, once
+    `close` has returned, a loss of power.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: Record) -> None:
+        """Opens the journal of a run, or starts it.
+
+        Args:
+            path: Where it is or shall be.
+            identity: What makes two runs the same run.
+
+        Raises:
+            ResumeError: The file is in use, is no journal, or belongs to another run.
+            OutputError: It cannot be read or written.
+        """
+        self.path = Path(path)
+        self.damaged = 0
+        """Records that `replay` had to leave out."""
+        try:
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+            self._reader = open(path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        try:
+            self._lock()
+            self._end = self._cut_torn_end()
+            if self._end == 0:
+                self.append([{"journal": _FORMAT, "identity": identity}])
+            else:
+                self._check(identity)
+        except BaseException:
+            self.close()
+            raise
+        self._first = self._end
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def append(self, records: Iterable[Record]) -> list[int]:
+        """Adds records in one piece: after a kill all of them are there, or none.
+
+        Returns:
+            Where each record is, for `read`.
+
+        Raises:
+            OutputError: The disk is full, or gone.
+        """
+        lines = [_line(record) for record in records]
+        places, end = [], self._end
+        for line in lines:
+            places.append(end)
+            end += len(line)
+        data = memoryview(b"".join(lines))
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            self._file.truncate(self._end)  # half a record would spoil the next one
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        self._end = end
+        return places
+
+    def replay(self) -> Iterator[tuple[int, Record]]:
+        """The records of earlier runs, and where each of them is, in the order of writing."""
+        self._reader.seek(0)
+        place = len(self._reader.readline())  # the identity
+        while place < self._first:
+            self._reader.seek(place)
+            line = self._reader.readline()
+            if (record := _record(line)) is None:
+                self.damaged += 1
+            else:
+                yield place, record
+            place += len(line)
+
+    def read(self, place: int) -> Record:
+        """The record at a place that `append` or `replay` gave.
+
+        Raises:
+            ResumeError: It has been damaged since then.
+        """
+        self._reader.seek(place)
+        if (record := _record(self._reader.readline())) is None:
+            raise ResumeError(f"{self.path} changed while it was in use (at byte {place:,})")
+        return record
+
+    def close(self) -> None:
+        """Puts everything on the disk, and lets other runs have the file."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._reader.close()
+
+    def remove(self) -> None:
+        """Closes and deletes it: the run is finished."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ResumeError(f"another run is writing {self.path}: wait for it") from error
+
+    def _cut_torn_end(self) -> int:
+        """Cuts off what follows the last line break; gives back the size that is left."""
+        size = self._reader.seek(0, os.SEEK_END)
+        end, block = size, 1 << 16
+        while end > 0:
+            start = max(end - block, 0)
+            self._reader.seek(start)
+            found = self._reader.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < size:
+            self._file.truncate(end)
+        return end
+
+    def _check(self, identity: Record) -> None:
+        self._reader.seek(0)
+        head = _record(self._reader.readline())
+        if head is None or head.get("journal") != _FORMAT:
+            raise ResumeError(f"{self.path} is no journal that can be read: move it away")
+        # As JSON, so that a tuple equals the list that it comes back as.
+        wanted, found = json.loads(json.dumps(identity)), head["identity"]
+        other = sorted(
+            name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+        )
+        if other:
+            raise ResumeError(
+                f"{self.path} is of an unfinished run with another {' and '.join(other)}: finish "
+                "that run with its own command, or delete this file to begin anew"
+            )
+
+
+def _line(record: Record) -> bytes:
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    data = text.encode("utf-8", "surrogatepass")
+    return b"%08x %b\n" % (crc32(data), data)
+
+
+def _record(line: bytes) -> Record | None:
+    """The record in a line, or None where it is not as it was written."""
+    checksum, _, data = line[:-1].partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % crc32(data):
+        return None
+    record: Record = json.loads(data.decode("utf-8", "surrogatepass"))
+    return record
