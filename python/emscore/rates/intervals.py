@@ -1,0 +1,151 @@
+"""Intervals for rates: the formulas, on numpy arrays, element by element.
+
+Sources: Wilson 1927 (JASA 22, 209); Clopper and Pearson 1934 (Biometrika 26, 404); Newcombe 1998
+and Zou and Donner 2008 (Statistics in Medicine 27, 1693) for MOVER; Fay and Feuer 1997 (Statistics
+in Medicine 16, 791) for weighted counts; Kish 1965 for the effective sample size.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special, stats
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Numbers: TypeAlias = npt.ArrayLike
+Interval: TypeAlias = tuple[Floats, Floats]
+
+
+def quantile(confidence: float) -> float:
+    """Of the standard normal, two-sided: 1.96 for 0.95."""
+    return float(special.ndtri((1 + confidence) / 2))
+
+
+def wilson(events: Numbers, n: Numbers, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval for a proportion; [0, 1] where n is 0.
+
+    Args:
+        events: Events, which may be fractions, any shape.
+        n: Trials, or an effective number of them, likewise.
+        confidence: Nominal coverage, between 0 and 1.
+
+    >>> [round(float(end), 4) for end in wilson(0, 100)]
+    [0.0, 0.037]
+    """
+    events, n = np.asarray(events, np.float64), np.asarray(n, np.float64)
+    z2 = quantile(confidence) ** 2
+    some = np.maximum(n, 1e-300)
+    p = events / some
+    middle = (p + z2 / (2 * some)) / (1 + z2 / some)
+    half = np.sqrt(z2 * (p * (1 - p) / some + z2 / (4 * some * some))) / (1 + z2 / some)
+    low = np.where((n > 0) & (events > 0), np.maximum(middle - half, 0), 0.0)
+    high = np.where((n > 0) & (events < n), np.minimum(middle + half, 1), 1.0)
+    return low, high
+
+
+def clopper_pearson(events: Numbers, n: Numbers, confidence: float = 0.95) -> Interval:
+    """The exact interval for a proportion; [0, 1] where n is 0. Arguments as in `wilson`.
+
+    >>> [round(float(end), 4) for end in clopper_pearson(0, 100)]
+    [0.0, 0.0362]
+    """
+    events, n = np.asarray(events, np.float64), np.asarray(n, np.float64)
+    tail = (1 - confidence) / 2
+    others = n - events
+    low = special.betaincinv(np.where(events > 0, events, 1.0), others + 1, tail)
+    high = special.betaincinv(events + 1, np.where(others > 0, others, 1.0), 1 - tail)
+    return np.where(events > 0, low, 0.0), np.where(others > 0, high, 1.0)
+
+
+def mover(
+    estimates: Numbers, low: Numbers, high: Numbers, weights: Numbers, axis: int = -1
+) -> Interval:
+    """Interval for a sum of independent estimates, each with an interval of its own.
+
+    The distances from the estimates to their limits are added in squares (Zou and Donner 2008,
+    equation 5), which keeps the limits' skewness, as a sum of variances does not.
+
+    >>> low, high = mover([0.1, 0.0], [0.05, 0.0], [0.2, 0.04], [0.5, 0.5])
+    >>> round(float(low), 3), round(float(high), 4)
+    (0.025, 0.1039)
+    """
+    estimates, low, high, weights = (
+        np.asarray(a, np.float64) for a in (estimates, low, high, weights)
+    )
+    total = (weights * estimates).sum(axis)
+    down = np.sqrt(((weights * (estimates - low)) ** 2).sum(axis))
+    up = np.sqrt(((weights * (high - estimates)) ** 2).sum(axis))
+    return total - down, total + up
+
+
+def effective(rate: Numbers, variance: Numbers, least: Numbers) -> Floats:
+    """Effective sample size: of a simple sample whose rate would vary as much.
+
+    Never above `least` (Kish's n, 1 / sum of w^2 / n over strata of weight w): a rate of 0 has an
+    estimated variance of 0, which says nothing about how many rows there were.
+    """
+    rate, variance, least = (np.asarray(a, np.float64) for a in (rate, variance, least))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = rate * (1 - rate) / variance
+    return np.where(variance > 0, np.minimum(size, least), least)
+
+
+def weighted(
+    rate: Numbers, variance: Numbers, above: Numbers, below: Numbers, confidence: float = 0.95
+) -> Interval:
+    """Interval for a weighted sum of counts that stays valid near 0 and 1.
+
+    A normal interval, and any built from the estimated variance alone, takes a sample without
+    events for certainty. After Fay and Feuer 1997, the upper limit is that of a distribution in
+    which one more event was seen, of the heaviest weight an unseen event could have: its mean is
+    `rate + above`, and its variance grows by `above` squared. Theirs is a gamma distribution, for
+    rare events; the beta distribution used here has their limits where events are rare, is
+    Clopper and Pearson's where all weights are equal, and goes over to the normal interval where
+    events are many. The lower limit is the upper one of the complement.
+
+    Args:
+        rate: The weighted sum of events, 0 to 1, any shape.
+        variance: Its estimated variance.
+        above: The heaviest weight (share of the whole that one audited row stands for) among
+            strata in which not every row was an event.
+        below: The heaviest weight among strata in which there was an event; 0 without events.
+        confidence: Nominal coverage, between 0 and 1.
+
+    >>> 0.0362 == round(float(weighted(0.0, 0.0, 1 / 100, 0.0)[1]), 4)
+    True
+    """
+    rate, variance, above, below = (
+        np.asarray(a, np.float64) for a in (rate, variance, above, below)
+    )
+    high = _upper(rate, variance, above, confidence)
+    low = 1 - _upper(1 - rate, variance, below, confidence)
+    return np.where(rate <= 0, 0.0, low), np.where(rate >= 1, 1.0, high)
+
+
+def _upper(rate: Floats, variance: Floats, more: Floats, confidence: float) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = variance / (1 - rate) + more**2
+        events = (rate + more) ** 2 / spread
+        others = (1 - rate - more) * (rate + more) / spread + 1
+        high = special.betaincinv(events, np.maximum(others, 1e-9), (1 + confidence) / 2)
+    known = (variance <= 0) & (more <= 0)  # nothing is left to chance
+    return np.where(known, rate, np.where((rate >= 1) | (others <= 0), 1.0, high))
+
+
+def student(values: Floats, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of a sample of rates, with Student's interval within 0 and 1.
+
+    Args:
+        values: One rate for each unit that was drawn, float64, (units,), two or more.
+        confidence: Nominal coverage, between 0 and 1.
+
+    Returns:
+        Mean, lower and upper limit.
+
+    >>> [round(x, 3) for x in student(np.array([0.0, 0.1, 0.2]))]
+    [0.1, 0.0, 0.348]
+    """
+    n = len(values)
+    mean = float(values.mean())
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean, max(mean - half, 0.0), min(mean + half, 1.0)
