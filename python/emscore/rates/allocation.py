@@ -1,0 +1,66 @@
+"""Where to spend audits: how likely a row of each bin should be judged, and what comes of it."""
+
+import numpy as np
+
+from .intervals import Floats, weighted
+
+#: Candidates for c in chances proportional to sqrt(p (1 - p) + c): the smallest is close to
+#: Neyman's allocation, which neglects the rows the classifier is sure of; the largest is in
+#: proportion to the rows.
+FLOORS = np.geomspace(1e-5, 10, 25)
+
+
+def allocate(
+    rows: Floats, p: Floats, audits: Floats, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """The chance of each bin's rows to be judged, for the narrowest interval to be expected.
+
+    Neyman's allocation takes the classifier at its word: it sends next to nothing to the rows it
+    calls clear negatives, where one missed answer then weighs so much that the upper limit of a
+    small rate explodes. So among allocations between his and the proportional one, that is
+    chosen whose interval (`intervals.weighted`, which knows of that weight) is narrowest if the
+    classifier is right. Every chance is above 0.
+
+    Args:
+        rows: Rows of each bin, float64, (lines, bins).
+        p: Chance of a bin's rows to be misaligned, by the classifier, likewise.
+        audits: Rows to be judged, float64, (lines,); not more than there are.
+        confidence: Of the interval.
+
+    Returns:
+        Chances, (lines, bins), with sum(chances * rows) = audits; and the width that is expected
+        of each line's interval, (lines,).
+    """
+    chances = np.stack([_capped(rows, np.sqrt(p * (1 - p) + floor), audits) for floor in FLOORS])
+    widths = np.stack([expected_width(rows, p, chance, confidence) for chance in chances])
+    best = widths.argmin(0)
+    lines = np.arange(len(rows))
+    return chances[best, lines], widths[best, lines]
+
+
+def expected_width(rows: Floats, p: Floats, chance: Floats, confidence: float = 0.95) -> Floats:
+    """Width of the interval that an audit with these chances gives if p is right, (lines,)."""
+    n = np.maximum(rows.sum(1), 1)
+    rate = (rows * p).sum(1) / n
+    weight = np.where(rows > 0, 1 / (n[:, None] * np.maximum(chance, 1e-300)), 0)
+    within = (weight * rows * p * (1 - p)).sum(1) / n
+    between = (rows * (p - rate[:, None]) ** 2).sum(1) / n**2
+    heaviest = weight.max(1)
+    low, high = weighted(rate, within + between, heaviest, heaviest, confidence)
+    return np.asarray(high - low)
+
+
+def _capped(rows: Floats, size: Floats, audits: Floats) -> Floats:
+    """Chances in proportion to `size`, none above 1, that add up to the audits."""
+    chance = np.zeros_like(rows)
+    sure = np.zeros(rows.shape, bool)
+    for _ in range(rows.shape[1]):
+        left = audits - (rows * sure).sum(1)
+        share = (rows * size * ~sure).sum(1)
+        scale = np.divide(left, share, out=np.zeros_like(left), where=share > 0)
+        chance = np.where(sure, 1.0, size * scale[:, None])
+        more = (chance >= 1) & ~sure
+        if not more.any():
+            break
+        sure |= more
+    return np.minimum(chance, 1.0)
