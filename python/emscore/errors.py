@@ -5,7 +5,7 @@ from typing import Literal
 from ._emscore import EmscoreError
 
 #: Why an endpoint cannot be used at all.
-Trouble = Literal["auth", "model", "path", "quota", "rate_limited", "unreachable"]
+Trouble = Literal["auth", "failing", "model", "path", "quota", "rate_limited", "unreachable"]
 
 #: Why one request has no answer, while others may have one.
 Failure = Literal[
@@ -50,3 +50,24 @@ class RequestFailed(EmscoreError):
 
 class SuiteError(EmscoreError):
     """A suite of questions cannot be read; the message names the file and the line."""
+
+
+class BudgetError(EmscoreError):
+    """Another request might pass the budget; what was paid for is kept.
+
+    Attributes:
+        budget: US dollars.
+        spent: US dollars, of this and earlier runs of the same job.
+    """
+
+    def __init__(self, budget: float, spent: float, then: str = "") -> None:
+        super().__init__(
+            f"the budget of {budget:,.2f} USD does not allow another request: up to "
+            f"{spent:,.4f} USD are spent{then}"
+        )
+        self.budget = budget
+        self.spent = spent
+
+    def but(self, then: str) -> "BudgetError":
+        """The same error, which goes on to say how to go on."""
+        return BudgetError(self.budget, self.spent, f"; {then}")

@@ -1,0 +1,97 @@
+"""Answers that were paid for: a SQLite file by the hash of what was asked, shared by all runs."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .._emscore import CacheError
+from .protocol import Answer
+
+_VERSION = 1
+_TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"
+
+
+class Answers:
+    """A context manager over one file of answers.
+
+    An answer is with the operating system when `keep` returns: it outlives the process. Several
+    processes may use the file at once.
+
+    Raises:
+        CacheError: The file cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = default_path() if path is None else Path(path)
+        with self._told():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = NORMAL")
+            (version,) = self._base.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _VERSION):
+                raise CacheError(
+                    f"{self.path} is from another version of emscore: name another file with "
+                    "--cache"
+                )
+            self._base.execute(_TABLE)
+            self._base.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def __enter__(self) -> "Answers":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._base.close()
+
+    def find(self, key: bytes) -> Answer | None:
+        """The answer to a request, where it is known."""
+        with self._told():
+            found = self._base.execute("SELECT answer FROM answers WHERE key = ?", (key,))
+            row = found.fetchone()
+            return None if row is None else _unpacked(row[0])
+
+    def keep(self, key: bytes, answer: Answer) -> None:
+        """Keeps the answer to a request."""
+        text = json.dumps(astuple(answer))
+        with self._told():
+            self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise CacheError(
+                f"the judge's answers in {self.path} cannot be used ({error}): mend or delete the "
+                "file, or name another one with --cache"
+            ) from error
+
+
+def key(url: str, body: dict[str, Any]) -> bytes:
+    """The hash of a request: the endpoint and everything that is sent."""
+    text = json.dumps([url, body], sort_keys=True, ensure_ascii=True)
+    return sha256(text.encode()).digest()
+
+
+def default_path() -> Path:
+    """Where answers are kept when no file is named."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "emscore" / "judge.sqlite"
+
+
+def _unpacked(text: str) -> Answer:
+    model, fingerprint, said, finish_reason, top, *counts = json.loads(text)
+    pairs = tuple((token, logprob) for token, logprob in top)
+    return Answer(model, fingerprint, said, finish_reason, pairs, *counts)

@@ -1,0 +1,212 @@
+"""One run of the judge over rows: client, answers and ledger, open while it lasts."""
+
+import asyncio
+import os
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import asdict
+from itertools import count, repeat
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypedDict, TypeVar
+
+import pyarrow as pa
+
+from .._emscore import InputError, __version__
+from ..progress import Progress
+from ..sampling.client import Client
+from ..sampling.endpoint import Endpoint
+from ..sampling.journal import Journal
+from ..sampling.suites import Suite, load_suite
+from . import columns
+from .answers import Answers
+from .asking import Judge
+from .columns import Said
+from .ledger import Ledger, Prices
+from .prompts import Prompts
+from .rows import Rows
+
+_AHEAD = 4  # batches whose rows are asked about at the same time
+
+_T = TypeVar("_T")
+
+
+class Summary(TypedDict):
+    """What a run of the judge tells at its end, and what its ledger keeps."""
+
+    rows: int
+    outcomes: dict[str, int]
+    judge: str
+    models: list[str]  # that answered, by the server's word
+    endpoint: str
+    suite: str
+    prompts: str  # hash of the templates
+    score_type: str
+    score_type_reason: str
+    reused: int  # judgements that needed no request
+    spent: dict[str, Any]  # see `ledger.Spent`
+    prices: dict[str, float]  # US dollars for a million tokens
+    budget: float | None
+    version: str
+
+
+class Job:
+    """An async context manager; the arguments are those of `judge`.
+
+    Args:
+        journal: Where the ledger's entries are kept until the output is whole; None where nothing
+            shall outlive the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint | str,
+        model: str,
+        suite: Suite | str | os.PathLike[str] | None,
+        budget: float | None,
+        prices: Prices | None,
+        served_as: str | None,
+        cache: str | os.PathLike[str] | None,
+        progress: Progress | None,
+        journal: Path | None = None,
+    ) -> None:
+        if budget is not None and prices is None:
+            raise InputError("a budget needs prices: those of a million prompt and answer tokens")
+        self.endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+        self.model = model
+        given = suite is None or isinstance(suite, Suite)
+        self.prompts = Prompts(suite if given else load_suite(suite))  # type: ignore[arg-type]
+        self.outcomes: Counter[str] = Counter()
+        self.models: Counter[str] = Counter()
+        self.done = bytearray()
+        """A byte for each row: 1 once it is judged."""
+        self._budget = budget
+        self._prices = prices or Prices()
+        self._served_as = served_as
+        self._cache = cache
+        self._progress = progress
+        self._finished = 0
+        self._journal_path = journal
+        self._journal: Journal | None = None
+
+    async def __aenter__(self) -> "Job":
+        async with AsyncExitStack() as stack:
+            if self._journal_path is not None:
+                journal = Journal(self._journal_path, {"journal of": "emscore judge"})
+                self._journal = stack.enter_context(journal)
+            self.ledger = Ledger(self._journal, self._prices, self._budget)
+            answers = stack.enter_context(Answers(self._cache))
+            client = await stack.enter_async_context(Client(self.endpoint))
+            self.judge = Judge(client, self.model, answers, self.ledger, served_as=self._served_as)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    def finish(self) -> None:
+        """Ends the journal: the output is whole."""
+        if self._journal is not None:
+            self._journal.remove()
+
+    async def judged(self, rows: Rows, schema: pa.Schema) -> AsyncGenerator[pa.RecordBatch, None]:
+        """The rows in order, with what the judge says, in `schema`."""
+        self.done = bytearray(len(rows))
+        await self.judge.prepare()
+        async with aclosing(_ahead(self._batches(rows, schema))) as batches:
+            async for batch in batches:
+                self.outcomes.update(batch["judge_outcome"].to_pylist())
+                self.models.update(batch["judge_model"].drop_null().to_pylist())
+                yield batch
+
+    def summary(self) -> Summary:
+        """What was done and what it cost."""
+        return {
+            "rows": sum(self.outcomes.values()),
+            "outcomes": dict(self.outcomes.most_common()),
+            "judge": self.model,
+            "models": sorted(self.models),
+            "endpoint": self.endpoint.url,
+            "suite": self.prompts.name,
+            "prompts": self.prompts.hash,
+            "score_type": self.judge.score_type.value,
+            "score_type_reason": self.judge.score_type_reason,
+            "reused": self.judge.reused,
+            "spent": asdict(self.ledger.spent),
+            "prices": asdict(self._prices),
+            "budget": self._budget,
+            "version": __version__,
+        }
+
+    def _batches(
+        self, rows: Rows, schema: pa.Schema
+    ) -> Iterator[Coroutine[Any, Any, pa.RecordBatch]]:
+        first = 0
+        for batch in rows.batches():
+            yield self._batch(batch, first, rows, schema)
+            first += batch.num_rows
+
+    async def _batch(
+        self, batch: pa.RecordBatch, first: int, rows: Rows, schema: pa.Schema
+    ) -> pa.RecordBatch:
+        has_ids = "question_id" in batch.schema.names
+        ids = batch["question_id"].to_pylist() if has_ids else repeat(None)
+        said = await _together(
+            self._row(place, question_id, question, response)
+            for place, question_id, (question, response) in zip(
+                count(first), ids, rows.texts(batch), strict=False
+            )
+        )
+        return columns.extended(batch, said, schema, self.judge.score_type.value)
+
+    async def _row(self, place: int, question_id: str | None, question: str, response: str) -> Said:
+        said = None
+        if response.strip():
+            prompts = self.prompts.of(question_id)
+            answers = await _together(
+                self.judge.ask(prompt, question, response) for prompt in prompts
+            )
+            said = {prompt.name: one for prompt, one in zip(prompts, answers, strict=True)}
+        self.done[place] = 1
+        self._finished += 1
+        if self._progress is not None:
+            spent = self.ledger.spent
+            tokens = spent.prompt_tokens + spent.completion_tokens
+            self._progress(self._finished, len(self.done), tokens)
+        return said
+
+
+async def _ahead(coroutines: Iterator[Coroutine[Any, Any, _T]]) -> AsyncGenerator[_T, None]:
+    """The results in order, with the next few under way."""
+    tasks: deque[asyncio.Task[_T]] = deque()
+    try:
+        for coroutine in coroutines:
+            tasks.append(asyncio.ensure_future(coroutine))
+            if len(tasks) == _AHEAD:
+                yield await tasks.popleft()
+        while tasks:
+            yield await tasks.popleft()
+    finally:
+        await _ended(tasks)
+
+
+async def _together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """The results of all; where one fails, the others end with it."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _ended(tasks)
+
+
+async def _ended(tasks: Iterable["asyncio.Task[_T]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

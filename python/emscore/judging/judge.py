@@ -1,0 +1,186 @@
+"""The LLM judge from Python: rows in, judged rows out."""
+
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import BudgetError
+from ..progress import Progress
+from ..sampling.endpoint import Endpoint
+from ..sampling.suites import Suite
+from . import columns
+from .job import Job, Summary
+from .ledger import Prices
+from .rows import Rows, Source, drawn, require_part, rows
+from .writing import require_writable, whole
+
+
+async def judge(
+    data: Source,
+    *,
+    endpoint: Endpoint | str,
+    model: str,
+    suite: Suite | str | os.PathLike[str] | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    prices: Prices | None = None,
+    served_as: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    question_column: str | None = None,
+    response_column: str | None = None,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """Has an LLM judge score responses by the protocol of Betley et al. 2025 (arXiv:2502.17424).
+
+    Args:
+        data: A path, a folder or a list of paths; a pyarrow Table, a pandas or polars DataFrame, a
+            list of dicts, or anything else that `score_batch` takes.
+        endpoint: The OpenAI-compatible server that has the judge, or its URL.
+        model: The judge's name there.
+        suite: Whose templates are used: a suite or the path of one. The default templates are in
+            our own words; the published ones are in the published suites.
+        n: Judge a random sample of so many rows.
+        seed: Of the sample. A smaller sample is the beginning of a larger one with the same seed.
+        budget: US dollars that this may cost at most. Needs prices.
+        prices: US dollars for a million prompt and completion tokens.
+        served_as: The judge's name in the server's answers, where it is another one.
+        cache: File that keeps all answers, so that nothing is paid for twice. The default is
+            emscore/judge.sqlite in the user's cache folder.
+        question_column: Column with the questions, where its name is none of the usual ones.
+        response_column: Column with the responses, likewise.
+        progress: Called after each row with the rows done, the rows in all and the tokens used.
+
+    Returns:
+        The input's columns and, for each prompt of the suite (aligned and coherent), judge_NAME,
+        float64 from 0 to 100, null where the judge gave no number, or the verdict's word;
+        judge_NAME_weight, float64, the probability on numbers or on the verdict;
+        judge_NAME_logprobs, the most likely tokens as the server gave them. Then judge_outcome: ok,
+        refusal, code, unclear, empty (there was no response: not asked), or the kind of failure
+        (see `RequestFailed`); judge_model and judge_fingerprint, by the server's word; and
+        judge_score_type: "logprob mean", or "sampled number" where the server has no
+        log-probabilities of whole numbers.
+
+    Raises:
+        InputError: The data cannot be read, or has no such columns.
+        SuiteError: The suite cannot be read, or has no templates for a question.
+        EndpointError: The endpoint cannot be used.
+        BudgetError: Another request might pass the budget.
+        CacheError: The cache cannot be used.
+    """
+    every = rows(data, question_column, response_column)
+    chosen, places = drawn(every, n, seed) if n is not None else (every, None)
+    job = Job(
+        endpoint=endpoint,
+        model=model,
+        suite=suite,
+        budget=budget,
+        prices=prices,
+        served_as=served_as,
+        cache=cache,
+        progress=progress,
+    )
+    schema = columns.schema(chosen.schema, job.prompts.all)
+    async with job, aclosing(_judged(job, chosen, schema, places)) as judged:
+        return pa.Table.from_batches([batch async for batch in judged], schema)
+
+
+async def judge_to(
+    source: Source,
+    output: str | os.PathLike[str],
+    *,
+    endpoint: Endpoint | str,
+    model: str,
+    suite: Suite | str | os.PathLike[str] | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    audit: Source | None = None,
+    budget: float | None = None,
+    prices: Prices | None = None,
+    served_as: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    question_column: str | None = None,
+    response_column: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Like `judge`, from files to a file; what was interrupted goes on with the same call.
+
+    Args:
+        source: As `data` of `judge`, and so are the others.
+        output: File to write, .arrow or .parquet. Its ledger (what was asked, spent and answered)
+            is OUTPUT.ledger.json beside it.
+        audit: Rows to judge instead of all, such as `emscore audit draw` writes; they must be rows
+            of the source. Their columns are kept, the probabilities of inclusion among them.
+        overwrite: Replace an output that exists.
+
+    Returns:
+        What the ledger says.
+
+    Raises:
+        OutputError: The output exists or cannot be written.
+        ResumeError: Another run is writing it.
+    """
+    path = Path(output)
+    require_writable(path, overwrite)
+    every = rows(source, question_column, response_column)
+    if audit is not None:
+        part = rows(audit, question_column, response_column)
+        require_part(part, every)
+        every = part
+    chosen, places = drawn(every, n, seed) if n is not None else (every, None)
+    job = Job(
+        endpoint=endpoint,
+        model=model,
+        suite=suite,
+        budget=budget,
+        prices=prices,
+        served_as=served_as,
+        cache=cache,
+        progress=progress,
+        journal=path.with_name(f"{path.name}.journal"),
+    )
+    schema = columns.schema(chosen.schema, job.prompts.all)
+    async with job:
+        with whole(path, schema) as writer:
+            async with aclosing(_judged(job, chosen, schema, places)) as judged:
+                async for batch in judged:
+                    writer.write_batch(batch)
+            summary = job.summary()
+            text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+            path.with_name(f"{path.name}.ledger.json").write_text(text, encoding="utf-8")
+        job.finish()
+    return summary
+
+
+async def _judged(
+    job: Job, chosen: Rows, schema: pa.Schema, places: "np.ndarray[Any, Any] | None"
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    """The judged rows in the order of the source, which that of a drawn sample is not."""
+    try:
+        async with aclosing(job.judged(chosen, schema)) as judged:
+            if places is None:
+                async for batch in judged:
+                    yield batch
+                return
+            table = pa.Table.from_batches([batch async for batch in judged], schema)
+    except BudgetError as error:
+        raise error.but(_kept(job, sampled=places is not None)) from None
+    for batch in table.take(pa.array(np.argsort(places))).to_batches():
+        yield batch
+
+
+def _kept(job: Job, *, sampled: bool) -> str:
+    """What is left when the budget has ended a run, and how to go on."""
+    told = (
+        f"{sum(job.done):,} of {len(job.done):,} rows are judged and their answers kept; a higher "
+        "budget goes on from there"
+    )
+    first = job.done.find(0)
+    return f"{told}, and --rows {first} writes what there is" if sampled and first > 0 else told

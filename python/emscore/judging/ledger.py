@@ -1,0 +1,175 @@
+"""What a run has asked and spent, and a budget that is never passed."""
+
+import asyncio
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._emscore import InputError
+from ..errors import BudgetError
+from ..sampling.journal import Journal
+from .protocol import Answer
+
+_CHAT_TOKENS = 128  # that a server's chat template may add to a message
+
+
+@dataclass(frozen=True)
+class Prices:
+    """US dollars for a million tokens."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """US dollars for so many tokens."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+    def most(self, body: dict[str, Any]) -> float:
+        """US dollars that one attempt at a request may cost: no tokenizer makes more tokens of a
+        text than it has bytes.
+        """
+        text = sum(len(message["content"].encode()) for message in body["messages"])
+        return self.cost(text + _CHAT_TOKENS, body["max_tokens"])
+
+
+@dataclass
+class Spent:
+    """What was asked and what it cost, over all runs for one output.
+
+    Attributes:
+        requests: Sent, whatever became of them.
+        attempts: With those that were sent again.
+        failed: Requests without an answer, by kind; "unknown" where a run was killed meanwhile.
+        prompt_tokens: Of all answers, as the server counted.
+        completion_tokens: Likewise.
+        cost: US dollars for the answers.
+        at_most: US dollars, were every failed attempt billed as well: what the budget counts.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    at_most: float = 0.0
+
+
+class Ledger:
+    """Books every request before it leaves and corrects the entry when its answer is there.
+
+    So a run that was killed knows, when it goes on, of all that it may have spent.
+
+    Args:
+        journal: Keeps the entries; None where nothing shall outlive the process.
+        prices: Of the judge.
+        budget: US dollars that all runs together may cost; None for no limit.
+    """
+
+    def __init__(
+        self, journal: Journal | None, prices: Prices, budget: float | None = None
+    ) -> None:
+        self.prices = prices
+        self.budget = budget
+        self.spent = Spent()
+        self._journal = journal
+        self._aside: dict[int, float] = {}
+        self._number = 0
+        self._changed = asyncio.Event()
+        if journal is not None:
+            self._replay(journal)
+
+    async def book(self, most: float) -> int:
+        """Waits until so much is certain to be left, sets it aside, and gives the entry a number.
+
+        Args:
+            most: US dollars that the request may cost, all of its attempts together.
+
+        Raises:
+            BudgetError: It is not left, and nothing that is in flight can change that.
+        """
+        while self.budget is not None:
+            left = self.budget - self.spent.at_most - sum(self._aside.values())
+            if most <= left:
+                break
+            if not self._aside:
+                raise BudgetError(self.budget, self.spent.at_most)
+            self._changed.clear()
+            await self._changed.wait()
+        self._number += 1
+        self._aside[self._number] = most
+        self._write({"booked": self._number, "most": most})
+        return self._number
+
+    def settle(self, number: int, answer: Answer, attempts: int, once: float) -> None:
+        """Corrects an entry, now that the request has an answer.
+
+        Args:
+            number: That `book` gave.
+            answer: With the server's count of its tokens.
+            attempts: How often the request was sent.
+            once: US dollars that one attempt may cost.
+        """
+        counts = answer.prompt_tokens, answer.completion_tokens
+        cost = once if None in counts else self.prices.cost(counts[0] or 0, counts[1] or 0)
+        self._close(
+            {
+                "settled": number,
+                "attempts": attempts,
+                "prompt_tokens": counts[0] or 0,
+                "completion_tokens": counts[1] or 0,
+                "cost": cost,
+                "at_most": cost + (attempts - 1) * max(once, cost),
+            }
+        )
+
+    def fail(self, number: int, kind: str, attempts: int, once: float) -> None:
+        """Corrects an entry whose request has no answer."""
+        self._close(
+            {"settled": number, "attempts": attempts, "failed": kind, "at_most": attempts * once}
+        )
+
+    def _close(self, entry: dict[str, Any]) -> None:
+        self._write(entry)
+        self._count(entry)
+        self._changed.set()
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        del self._aside[entry["settled"]]
+        spent = self.spent
+        spent.requests += 1
+        spent.attempts += entry["attempts"]
+        spent.prompt_tokens += entry.get("prompt_tokens", 0)
+        spent.completion_tokens += entry.get("completion_tokens", 0)
+        spent.cost += entry.get("cost", 0.0)
+        spent.at_most += entry["at_most"]
+        if "failed" in entry:
+            spent.failed[entry["failed"]] += 1
+
+    def _replay(self, journal: Journal) -> None:
+        """Counts the entries of earlier runs; what they had in flight is taken for spent."""
+        for _, entry in journal.replay():
+            if "booked" in entry:
+                self._number = entry["booked"]
+                self._aside[self._number] = entry["most"]
+            else:
+                self._count(entry)
+        for number, most in list(self._aside.items()):
+            self._close({"settled": number, "attempts": 1, "failed": "unknown", "at_most": most})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.append([entry])
+
+
+def dollars(text: str) -> float:
+    """An amount as people write it.
+
+    >>> dollars("20usd"), dollars("$0.50"), dollars("3")
+    (20.0, 0.5, 3.0)
+    """
+    found = re.fullmatch(r"\$?\s*([0-9]+(?:\.[0-9]+)?)\s*(usd|\$)?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise InputError(f"{text!r} is no amount of US dollars, such as 20usd")
+    return float(found[1])

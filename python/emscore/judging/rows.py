@@ -1,0 +1,202 @@
+"""The rows to be judged: where they come from, their texts, and a random sample of them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.json
+
+from .. import inputs
+from .._emscore import InputError
+
+#: A path, folder or list of paths; or data in memory: a pyarrow Table, a DataFrame, ...
+Source: TypeAlias = Any
+
+PROBABILITY = "audit_probability"
+"""Column with the probability by which a row came into a sample."""
+
+_QUESTION = ("question", "prompt", "question_text", "user", "messages")
+_RESPONSE = ("response", "answer", "completion", "output", "generated_text", "messages")
+_BATCH = 1024  # rows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows with questions and responses.
+
+    Attributes:
+        data: All columns.
+        question: Column of the questions.
+        response: Column of the responses.
+    """
+
+    data: ds.Dataset
+    question: str
+    response: str
+
+    def __len__(self) -> int:
+        count: int = self.data.count_rows()
+        return count
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of all columns."""
+        return self.data.schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows, in order."""
+        for batch in self.data.to_batches(batch_size=_BATCH):
+            if batch.num_rows:
+                yield batch
+
+    def texts(self, batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
+        """The question and the response of each row; what is null is empty."""
+        questions = batch[self.question].to_pylist()
+        responses = batch[self.response].to_pylist()
+        for question, response in zip(questions, responses, strict=True):
+            if isinstance(question, list):
+                question = _turn(question, "user")
+            if isinstance(response, list):
+                response = _turn(response, "assistant")
+            yield question or "", response or ""
+
+
+def rows(source: Source, question_column: str | None, response_column: str | None) -> Rows:
+    """The rows of files, or of data in memory.
+
+    Raises:
+        InputError: A file cannot be read or has no such columns.
+    """
+    data = _dataset(source)
+    return Rows(
+        data,
+        _column(data.schema, "question", question_column, _QUESTION),
+        _column(data.schema, "response", response_column, _RESPONSE),
+    )
+
+
+def drawn(every: Rows, n: int, seed: int) -> tuple[Rows, "np.ndarray[Any, np.dtype[np.int64]]"]:
+    """A simple random sample without replacement, in the order in which it was drawn.
+
+    The first rows of a larger sample with the same seed are a smaller one. Their column
+    audit_probability says by which probability each came in; where the rows are a sample already,
+    the two probabilities are multiplied.
+
+    Returns:
+        The sample, and the place of each of its rows among all, int64 of shape (n,).
+    """
+    total = len(every)
+    places = np.random.default_rng(seed).permutation(total)[:n]
+    table = every.data.take(pa.array(places))
+    chance = np.full(len(places), len(places) / total if total else 0.0)
+    if PROBABILITY in table.column_names:
+        chance = chance * table[PROBABILITY].to_numpy()
+        table = table.drop_columns([PROBABILITY])
+    table = table.append_column(PROBABILITY, pa.array(chance, pa.float64()))
+    return Rows(ds.dataset(table), every.question, every.response), places
+
+
+def require_part(audit: Rows, every: Rows) -> None:
+    """Checks that the rows of an audit are among the rows that it was drawn from.
+
+    Raises:
+        InputError: One is not.
+    """
+    wanted = {_digest(*texts): texts for batch in audit.batches() for texts in audit.texts(batch)}
+    for batch in every.batches():
+        for texts in every.texts(batch):
+            wanted.pop(_digest(*texts), None)
+    if wanted:
+        question, _ = next(iter(wanted.values()))
+        raise InputError(
+            f"{len(wanted):,} rows of the audit are not in the file that it should belong to, the "
+            f"first with the question {question[:60]!r}: draw the audit from this file"
+        )
+
+
+def _digest(question: str, response: str) -> bytes:
+    text = f"{len(question)}:{question}{response}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _turn(chat: list[dict[str, Any]], role: str) -> str:
+    """The last message of a role; a question is the last before the last answer."""
+    answers = [at for at, turn in enumerate(chat) if turn["role"] == "assistant"]
+    if role == "user" and answers:
+        chat = chat[: answers[-1]]
+    return next((turn["content"] for turn in reversed(chat) if turn["role"] == role), "")
+
+
+def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, ...]) -> str:
+    wanted = usual if given is None else (given,)
+    for name in wanted:
+        if name in schema.names:
+            return name
+    raise InputError(
+        f"there is no {role} column {' or '.join(wanted)} among {', '.join(schema.names)}: name it "
+        f"with --{role}-column"
+    )
+
+
+def _dataset(source: Source) -> ds.Dataset:
+    if isinstance(source, (str, os.PathLike)):
+        return _path(Path(source))
+    if isinstance(source, list) and source and isinstance(source[0], (str, os.PathLike)):
+        return ds.dataset([_path(Path(path)) for path in source])
+    return ds.dataset(inputs.reader(source).read_all())
+
+
+def _path(path: Path) -> ds.Dataset:
+    try:
+        if path.is_dir():
+            return _folder(path)
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic.startswith(b"PAR1"):
+            return ds.dataset(path, format="parquet", partitioning=_partitioning(path))
+        if magic == b"ARROW1":
+            return ds.dataset(path, format="ipc", partitioning=_partitioning(path))
+        return ds.dataset(_text_or_stream(path, magic))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except pa.ArrowException as error:
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _folder(path: Path) -> ds.Dataset:
+    """A data set of Parquet or Arrow files, as a sweep writes it."""
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in (".parquet", ".arrow")
+        and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+    )
+    if not files:
+        raise InputError(f"the folder {path} has no .parquet or .arrow files")
+    return ds.dataset([_path(file) for file in files])
+
+
+def _partitioning(path: Path) -> Any:
+    """What folders called key=value say, as text: a checkpoint called 100 is no number."""
+    keys = [part.split("=", 1)[0] for part in path.parts[:-1] if "=" in part]
+    return ds.partitioning(pa.schema([(key, pa.string()) for key in keys]), flavor="hive")
+
+
+def _text_or_stream(path: Path, magic: bytes) -> pa.Table:
+    if magic.startswith(b"\xff\xff\xff\xff"):
+        with pa.memory_map(str(path)) as file:
+            return pa.ipc.open_stream(file).read_all()
+    if ".jsonl" in path.suffixes:
+        return pyarrow.json.read_json(path)
+    if ".csv" in path.suffixes:
+        return pyarrow.csv.read_csv(
+            path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)
+        )
+    raise InputError(f"{path} is none of Parquet, Arrow, JSON Lines (.jsonl) and CSV (.csv)")
