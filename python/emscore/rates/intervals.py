@@ -16,25 +16,25 @@ Numbers: TypeAlias = npt.ArrayLike
 Interval: TypeAlias = tuple[Floats, Floats]
 
 
-def quantile(confidence: float) -> float:
+def quantile(confidence: Numbers) -> Floats:
     """Of the standard normal, two-sided: 1.96 for 0.95."""
-    return float(special.ndtri((1 + confidence) / 2))
+    return np.asarray(special.ndtri((1 + np.asarray(confidence, np.float64)) / 2))
 
 
-def wilson(events: Numbers, n: Numbers, confidence: float = 0.95) -> Interval:
+def wilson(events: Numbers, n: Numbers, confidence: Numbers = 0.95) -> Interval:
     """Wilson's score interval for a proportion; [0, 1] where n is 0.
 
     Args:
         events: Events, which may be fractions, any shape.
         n: Trials, or an effective number of them, likewise.
-        confidence: Nominal coverage, between 0 and 1.
+        confidence: Nominal coverage, between 0 and 1; one for all, or each its own.
 
     >>> [round(float(end), 4) for end in wilson(0, 100)]
     [0.0, 0.037]
     """
     events, n = np.asarray(events, np.float64), np.asarray(n, np.float64)
     z2 = quantile(confidence) ** 2
-    some = np.maximum(n, 1e-300)
+    some = np.maximum(n, 1e-100)
     p = events / some
     middle = (p + z2 / (2 * some)) / (1 + z2 / some)
     half = np.sqrt(z2 * (p * (1 - p) / some + z2 / (4 * some * some))) / (1 + z2 / some)

@@ -1,0 +1,119 @@
+"""Differences between sides that answered the same questions: numpy in, numpy out.
+
+A side is one checkpoint, or the checkpoints of a group; a contrast is one side less another, or a
+difference of two differences. Sides are independent samples of answers to the same questions, so
+that a contrast's interval follows from those of its sides (MOVER: Newcombe 1998, method 10, for
+two; Zou and Donner 2008 for more).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special, stats
+
+from .intervals import Interval, effective, mover, wilson
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+LARGEST_Z = 8.0  # a p-value by inversion is not given below 1e-15
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of every line of a table; arrays of (lines,).
+
+    Attributes:
+        rate: Mean over questions of the rate, and over the checkpoints of the side.
+        size: Effective number of answers behind it.
+        n: Answers that were counted.
+        units: Checkpoints of the side.
+        error: Standard error of the mean over the checkpoints; 0 for a single one.
+    """
+
+    rate: Floats
+    size: Floats
+    n: Ints
+    units: Ints
+    error: Floats
+
+    def limits(self, confidence: float | Floats) -> Interval:
+        """Wilson's interval at the effective sample size.
+
+        Where the side has several checkpoints, they are what was sampled: then it is Student's
+        interval over them, and never narrower than their answers alone allow.
+        """
+        low, high = wilson(self.rate * self.size, self.size, confidence)
+        t = stats.t.ppf((1 + confidence) / 2, np.maximum(self.units - 1, 1))
+        half = np.where(self.units > 1, t * self.error, 0)
+        return (
+            np.minimum(low, np.maximum(self.rate - half, 0)),
+            np.maximum(high, np.minimum(self.rate + half, 1)),
+        )
+
+
+def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Side:
+    """Sums up one side of every line, each shared question weighing the same.
+
+    Args:
+        k: Misaligned answers, int64, (lines, checkpoints, questions).
+        n: Answers, likewise; 0 for every question of a place where the side has no checkpoint.
+        shared: Questions that all sides of the line answered, bool, (lines, questions).
+
+    Returns:
+        The side; its rate is NaN in a line without shared questions.
+    """
+    there = n.sum(2) > 0
+    units = there.sum(1)
+    used = shared[:, None, :] & there[:, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = used / shared.sum(1)[:, None, None]
+        p = np.where(used, k / n, 0)
+        rates = np.where(there, (weight * p).sum(2), np.nan)
+        each = 1 / units**2
+        variance = each * np.where(used, weight**2 * p * (1 - p) / n, 0).sum((1, 2))
+        kish = 1 / (each * np.where(used, weight**2 / n, 0).sum((1, 2)))
+        rate = np.nansum(rates, 1) / units
+        error = np.sqrt(np.nansum((rates - rate[:, None]) ** 2, 1) / (units - 1) / units)
+    nothing = ~shared.any(1)
+    rate[nothing] = np.nan
+    return Side(
+        rate,
+        np.where(nothing, 1, effective(rate, variance, kish)),
+        np.where(used, n, 0).sum((1, 2)),
+        units,
+        np.where(units > 1, error, 0),
+    )
+
+
+def contrast(
+    sides: Sequence[Side], confidence: float | Floats = 0.95
+) -> tuple[Floats, Floats, Floats]:
+    """First side less the second; of four, first less second, less (third less fourth).
+
+    Returns:
+        Differences of rates, lower and upper limits, each (lines,); NaN where nothing is shared.
+    """
+    signs = np.array([1.0, -1.0, -1.0, 1.0])[: len(sides), None]
+    rates = signs * np.stack([one.rate for one in sides])
+    ends = np.array([one.limits(confidence) for one in sides])  # (sides, 2, lines)
+    ends = np.sort(signs[:, None] * ends, 1)
+    low, high = mover(rates, ends[:, 0], ends[:, 1], np.ones((len(sides), 1)), axis=0)
+    return rates.sum(0), low, high
+
+
+def inverted(sides: Sequence[Side]) -> Floats:
+    """Two-sided p-values of "the contrast is 0": the level at which its interval begins to hold 0.
+
+    Returns:
+        p-values, (lines,), at least 1e-15; NaN where nothing is shared.
+    """
+    z_in, z_out = np.zeros(len(sides[0].rate)), np.full(len(sides[0].rate), LARGEST_Z)
+    for _ in range(50):
+        z = (z_in + z_out) / 2
+        _, low, high = contrast(sides, 1 - 2 * special.ndtr(-z))
+        away = (low > 0) | (high < 0)
+        z_in, z_out = np.where(away, z, z_in), np.where(away, z_out, z)
+    return np.where(np.isnan(sides[0].rate), np.nan, 2 * special.ndtr(-z_in))
