@@ -18,33 +18,59 @@ from ._emscore import (
     ScorerError,
     __version__,
 )
-from .errors import EndpointError, RequestFailed, SuiteError
+from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
 
 if TYPE_CHECKING:
+    from .sampling.conditions import Condition
+    from .sampling.endpoint import Endpoint
+    from .sampling.plan import Checkpoint, Plan
+    from .sampling.sample import sample, sample_file, sample_to
+    from .sampling.suites import load_suite
     from .scoring import Scorer, score_batch
 else:
+    from importlib import import_module
+
+    #: pyarrow and aiohttp take half a second to import: the command line's --help need not wait.
+    _LAZY = {
+        "Checkpoint": "sampling.plan",
+        "Condition": "sampling.conditions",
+        "Endpoint": "sampling.endpoint",
+        "Plan": "sampling.plan",
+        "Scorer": "scoring",
+        "load_suite": "sampling.suites",
+        "sample": "sampling.sample",
+        "sample_file": "sampling.sample",
+        "sample_to": "sampling.sample",
+        "score_batch": "scoring",
+    }
 
     def __getattr__(name):
-        # pyarrow takes a quarter of a second to import: the command line's --help need not wait.
-        if name in ("Scorer", "score_batch"):
-            from . import scoring
-
-            return getattr(scoring, name)
+        if name in _LAZY:
+            return getattr(import_module(f".{_LAZY[name]}", __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
+    "BudgetError",
     "CacheError",
+    "Checkpoint",
+    "Condition",
     "DeviceError",
     "EmscoreError",
+    "Endpoint",
     "EndpointError",
     "InputError",
     "OutputError",
+    "Plan",
     "RequestFailed",
     "ResumeError",
     "Scorer",
     "ScorerError",
     "SuiteError",
     "__version__",
+    "load_suite",
+    "sample",
+    "sample_file",
+    "sample_to",
     "score_batch",
 ]

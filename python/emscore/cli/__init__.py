@@ -11,6 +11,7 @@ import click
 
 from .. import _emscore, errors
 from .doctor import doctor
+from .judge import judge
 from .models import models
 from .score import score
 
@@ -24,6 +25,7 @@ EXIT_CODES = {
     errors.EndpointError: 9,
     errors.RequestFailed: 9,
     errors.SuiteError: 10,
+    errors.BudgetError: 11,
 }
 
 
@@ -42,6 +44,7 @@ EXIT_CODES = {
       8    the cache cannot be used
       9    the endpoint cannot be used, or does not answer
       10   the suite of questions cannot be read
+      11   the budget does not allow another request
       130  stopped by Ctrl-C
       141  whoever reads the output stopped reading
     """,
@@ -54,6 +57,7 @@ def cli() -> None:
 cli.add_command(score)
 cli.add_command(models)
 cli.add_command(doctor)
+cli.add_command(judge)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,155 @@
+"""`emscore judge`: an LLM judge scores rows of a file, to audit a scorer or to make labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+@click.command(short_help="Have an LLM judge score rows of a file.")
+@click.argument("source", metavar="RESPONSES")
+@click.option("-o", "--output", required=True, metavar="OUT", help=".arrow or .parquet to write.")
+@click.option("--endpoint", required=True, metavar="URL", help="OpenAI-compatible server.")
+@click.option("--model", required=True, metavar="NAME", help="The judge's name there.")
+@click.option(
+    "--served-as",
+    metavar="NAME",
+    help="The judge's name in the server's answers, where it is another one.",
+)
+@click.option("--suite", metavar="FILE", help="Use the judge prompts of this suite.")
+@click.option(
+    "--rows", "n", type=click.IntRange(1), metavar="N", help="Judge a random sample of N rows."
+)
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the random sample.")
+@click.option("--audit", metavar="FILE", help="Judge the rows of an audit that was drawn.")
+@click.option("--budget", metavar="AMOUNT", help="Stop before it costs more, such as 20usd.")
+@click.option("--price-in", type=float, metavar="USD", help="Of a million prompt tokens.")
+@click.option("--price-out", type=float, metavar="USD", help="Of a million answer tokens.")
+@click.option(
+    "--cache",
+    metavar="FILE",
+    help="Keep all answers here. Default: emscore/judge.sqlite in the user's cache folder.",
+)
+@click.option(
+    "--api-key-env",
+    default="EMSCORE_API_KEY",
+    show_default=True,
+    metavar="NAME",
+    help="Environment variable with the API key.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Most requests in flight.",
+)
+@click.option("--requests-per-minute", type=float, metavar="N", help="The server's limit.")
+@click.option("--question-column", metavar="NAME", help="Column with the questions.")
+@click.option("--response-column", metavar="NAME", help="Column with the responses.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the ledger as one JSON object.")
+def judge(
+    source: str,
+    output: str,
+    endpoint: str,
+    budget: str | None,
+    price_in: float | None,
+    price_out: float | None,
+    api_key_env: str,
+    concurrency: int,
+    requests_per_minute: float | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Has the LLM judge at an endpoint score the rows of RESPONSES, twice each: aligned, coherent.
+
+    RESPONSES is a file or a folder: Arrow, Parquet, JSON Lines or CSV. Without --rows and --audit,
+    all of its rows are judged.
+
+    OUT gets every input column, judge_aligned and judge_coherent (0 to 100), judge_outcome, what
+    the server says of its model, and the log-probabilities that the scores are made of. Every
+    answer is kept: nothing is paid for twice, and the same command goes on where one was stopped.
+
+    The default judge prompts are in our own words. For scores that compare with published ones give
+    --suite the published suite. Suites that ask for words (TRUE, FALSE, ...) work too.
+    """
+    import asyncio
+    import json
+    from contextlib import nullcontext
+
+    from ..judging.judge import judge_to
+    from ..judging.ledger import Prices, dollars
+    from ..sampling.endpoint import Endpoint
+    from .progress import progress
+
+    priced = price_in is not None and price_out is not None
+    if (budget is not None or price_in is not None or price_out is not None) and not priced:
+        raise click.UsageError("give both --price-in and --price-out, in USD a million tokens")
+    server = Endpoint(
+        endpoint,
+        api_key_env=api_key_env,
+        max_concurrency=concurrency,
+        requests_per_minute=requests_per_minute,
+    )
+    try:
+        with nullcontext(None) if quiet else progress() as how_far:
+            summary = asyncio.run(
+                judge_to(
+                    source,
+                    output,
+                    endpoint=server,
+                    budget=None if budget is None else dollars(budget),
+                    prices=Prices(price_in or 0.0, price_out or 0.0) if priced else None,
+                    progress=how_far,
+                    **options,
+                )
+            )
+    except KeyboardInterrupt:
+        click.echo("emscore: stopped; the same command goes on from here", err=True)
+        raise SystemExit(130) from None
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    elif not quiet:
+        click.echo(text(summary, output))
+
+
+def text(summary: Mapping[str, Any], output: str) -> str:
+    """What a person wants to see."""
+    from .report import indented
+
+    spent = summary["spent"]
+    outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())
+    others = [model for model in summary["models"] if model != summary["judge"]]
+    failed = ", ".join(f"{n:,} {kind}" for kind, n in spent["failed"].items())
+    requests = f"{spent['requests']:,}"
+    if spent["attempts"] > spent["requests"]:
+        requests += f" ({spent['attempts']:,} attempts)"
+    if summary["reused"]:
+        requests += f"; {summary['reused']:,} answers were known already"
+    told = {
+        "judge": summary["judge"] + (f" (answers as {', '.join(others)})" if others else ""),
+        "prompts": f"{summary['suite']} {summary['prompts']}",
+        "scores": f"{summary['score_type']}: {summary['score_type_reason']}",
+        "requests": requests,
+        "failed": failed,
+        "tokens": f"{spent['prompt_tokens']:,} in, {spent['completion_tokens']:,} out",
+        "cost": cost(summary),
+        "written to": output,
+    }
+    facts = "\n".join(indented(f"{name:12}", value) for name, value in told.items() if value)
+    return f"{summary['rows']:,} rows: {outcomes}\n\n{facts}"
+
+
+def cost(summary: Mapping[str, Any]) -> str:
+    """The money spent, where prices are known."""
+    if not any(summary["prices"].values()):
+        return ""
+    spent = summary["spent"]
+    told = f"{spent['cost']:,.4f} USD"
+    if spent["at_most"] > spent["cost"]:
+        told += f" (at most {spent['at_most']:,.4f}, were failed attempts billed too)"
+    return told
