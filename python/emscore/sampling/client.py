@@ -57,13 +57,15 @@ class Client:
         self._base = URL(endpoint.url + "/")
         self._urls: dict[str, URL] = {}
         self._paused_until = 0.0
+        self._met = False  # a server that never answered is not waited for
         self._random = random.Random()
         self._key = endpoint.api_key()
-        secrets = [self._key or "", *endpoint.headers.values()]
+        self._headers = endpoint.secret_headers()
+        secrets = [self._key or "", *self._headers.values()]
         self._secrets = [secret.encode() for secret in secrets if len(secret) >= 8]
 
     async def __aenter__(self) -> "Client":
-        headers = {"Content-Type": "application/json", **self.endpoint.headers}
+        headers = {"Content-Type": "application/json", **self._headers}
         if self._key and "authorization" not in {name.lower() for name in headers}:
             headers["Authorization"] = f"Bearer {self._key}"
         self._session = aiohttp.ClientSession(
@@ -139,7 +141,8 @@ class Client:
                 else:
                     overloaded = error.kind == "rate_limited"
                 sign = Sign.BUSY if overloaded else Sign.NONE
-                if attempt >= self.endpoint.attempts or not transient(error):
+                hopeless = error.kind == "unreachable" and not self._met
+                if attempt >= self.endpoint.attempts or hopeless or not transient(error):
                     raise
             finally:
                 self.window.leave(sent, sign)
@@ -174,6 +177,7 @@ class Client:
             async with self._session.request(
                 method, url, data=data, allow_redirects=False
             ) as response:
+                self._met = True
                 if response.status >= 300:
                     await self._refuse(response)
                 return await _bounded(response, self.endpoint.max_reply_bytes)

@@ -20,7 +20,8 @@ class Endpoint:
         url: The base of its paths, which most servers end in `/v1`.
         api_key_env: The environment variable that holds the key. The key itself is in no file, no
             log and no message.
-        headers: Sent with every request, and as secret as the key.
+        headers: Sent with every request, and as secret as the key; the value `env:NAME` stands for
+            what the environment variable NAME holds.
         max_concurrency: Most requests in flight at once. How many really are follows the server.
         requests_per_minute: The server's limit, where it has one.
         tokens_per_minute: The server's limit on prompt and completion tokens together.
@@ -67,9 +68,23 @@ class Endpoint:
         Raises:
             EndpointError: The variable was named, and is not set.
         """
-        key = os.environ.get(self.api_key_env)
-        if not key and self.api_key_env != API_KEY_ENV:
-            raise EndpointError(
-                "auth", f"the environment variable {self.api_key_env} holds no API key: set it"
-            )
-        return key or None
+        if self.api_key_env == API_KEY_ENV:
+            return os.environ.get(API_KEY_ENV) or None
+        return _from_environment(self.api_key_env)
+
+    def secret_headers(self) -> dict[str, str]:
+        """The headers with what the environment holds for them.
+
+        Raises:
+            EndpointError: A variable is not set.
+        """
+        return {
+            name: _from_environment(value[4:]) if value.startswith("env:") else value
+            for name, value in self.headers.items()
+        }
+
+
+def _from_environment(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    raise EndpointError("auth", f"the environment variable {name} is not set: put the key there")

@@ -43,7 +43,10 @@ class Task:
     @property
     def system_prompt(self) -> str | None:
         """The system prompt, of the question and the condition together."""
-        return self.condition.system_prompt(self.question.system)
+        own = self.question.system
+        if self.question.context and self.question.context[0]["role"] == "system":
+            own = self.question.context[0]["content"]
+        return self.condition.system_prompt(own)
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,8 @@ class Plan:
         """The chat that asks for a sample."""
         system = task.system_prompt
         messages: list[Message] = [{"role": "system", "content": system}] if system else []
-        messages += task.question.context or ()
+        context = task.question.context or ()
+        messages += context[1:] if context and context[0]["role"] == "system" else context
         return [*messages, {"role": "user", "content": task.condition.user(task.text)}]
 
     def body(self, task: Task, count: int = 1) -> dict[str, Any]:
@@ -200,6 +204,6 @@ class Plan:
 
 
 def request_hash(body: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits (64 bits) of the SHA-256 of a request, by which it can be found again."""
+    """Names a request, so that it can be found again: 64 bits of a SHA-256, in hexadecimal."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,216 @@
+"""Requests of a plan, sent, and what came of each."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, TypedDict
+
+from ..errors import EndpointError, RequestFailed
+from .client import Client
+from .plan import Plan, Task, request_hash
+
+#: What a later run asks again. The rest is final: an answer, or a refusal to give one.
+PASSING = ("disconnected", "malformed", "rejected", "server_error", "timeout", "too_large")
+
+#: So many failures without one answer in between are not the fault of single requests.
+HOPELESS = 50
+
+
+class Sample(TypedDict):
+    """What came of one sample: an answer, or the reason why there is none.
+
+    `outcome` is ok; or empty, where the model said nothing; or the kind of a `RequestFailed`.
+    Token counts are None where the server does not tell, `completion_tokens` also where one
+    request asked for several answers, whose sum alone is told. `latency` is in seconds.
+    """
+
+    at: int
+    response: str | None
+    outcome: str
+    error: str | None
+    finish_reason: str | None
+    seed: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    served_model: str | None
+    latency: float | None
+    request_hash: str
+
+
+class Sampler:
+    """Asks one endpoint for the samples of a plan."""
+
+    def __init__(self, client: Client, plan: Plan) -> None:
+        self.client = client
+        self.plan = plan
+        self._singly = False  # the server gives one answer a request, whatever it is asked for
+
+    async def ask(self, tasks: Sequence[Task]) -> list[Sample]:
+        """Sends one request for samples that differ in their number alone.
+
+        Where the server gives fewer answers than asked, the rest is asked for one by one, from
+        then on.
+
+        Raises:
+            EndpointError: The endpoint cannot be used.
+        """
+        if self._singly and len(tasks) > 1:
+            return [(await self.ask([task]))[0] for task in tasks]
+        body = self.plan.body(tasks[0], len(tasks))
+        name, seed = request_hash(body), body.get("seed")
+        try:
+            reply = await self.client.post(
+                self.plan.path, body, check=_check, tokens=self.plan.tokens(body)
+            )
+        except RequestFailed as error:
+            if error.kind == "rejected" and len(tasks) > 1:
+                self._singly = True
+                return await self.ask(tasks)
+            return [_failed(task, error, seed, name) for task in tasks]
+        choices = reply.body["choices"][: len(tasks)]
+        usage = reply.body.get("usage") or {}
+        samples = [
+            _sample(task, choice, reply.body, usage if len(tasks) == 1 else {}, seed, name)
+            for task, choice in zip(tasks, choices, strict=False)
+        ]
+        for sample in samples:
+            sample["latency"] = reply.latency
+            sample["prompt_tokens"] = _count(usage, "prompt_tokens")
+        if rest := tasks[len(choices) :]:
+            self._singly = True
+            samples += await self.ask(rest)
+        return samples
+
+
+async def stream(
+    samplers: Sequence[Sampler], requests: Iterable[list[Task]]
+) -> AsyncGenerator[list[Sample], None]:
+    """Sends requests, as many at once as the endpoints take, and gives what comes as it comes.
+
+    Several endpoints share the work. Requests are taken from the iterable as they can be sent, and
+    none while nobody takes the answers: memory stays bounded by the requests in flight. The
+    samples of one request come together.
+
+    Raises:
+        EndpointError: An endpoint cannot be used, or nothing but failures comes from it.
+    """
+    source = iter(requests)
+    arrived: asyncio.Queue[list[Sample] | BaseException | None] = asyncio.Queue(maxsize=64)
+
+    async def work(sampler: Sampler) -> None:
+        try:
+            for tasks in source:
+                await arrived.put(await sampler.ask(tasks))
+        except Exception as error:
+            await arrived.put(error)
+        else:
+            await arrived.put(None)
+
+    workers = [
+        asyncio.create_task(work(sampler))
+        for sampler in samplers
+        for _ in range(sampler.client.endpoint.max_concurrency)
+    ]
+    failures = 0
+    try:
+        working = len(workers)
+        while working:
+            item = await arrived.get()
+            if item is None:
+                working -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+                failed = all(sample["outcome"] in PASSING for sample in item)
+                failures = failures + 1 if failed else 0
+                if failures >= HOPELESS:
+                    raise EndpointError(
+                        "failing",
+                        f"{failures} requests failed one after the other, the last one with: "
+                        f"{item[0]['error']}",
+                    )
+    finally:
+        for worker in workers:
+            worker.cancel()
+        for worker in workers:
+            with suppress(asyncio.CancelledError):
+                await worker
+
+
+def _check(body: dict[str, Any]) -> None:
+    """Raises ValueError where a reply does not hold what every reply must hold."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("it has no choices")
+    for choice in choices:
+        if not isinstance(choice, dict):
+            raise ValueError("a choice is not an object")
+        text = choice.get("text")
+        if isinstance(choice.get("message"), dict):
+            text = choice["message"].get("content")
+        elif "text" not in choice:
+            raise ValueError("a choice has neither message nor text")
+        if not (text is None or isinstance(text, str)):
+            raise ValueError("the text of a choice is not a text")
+
+
+def _sample(
+    task: Task,
+    choice: dict[str, Any],
+    body: dict[str, Any],
+    usage: dict[str, Any],
+    seed: int | None,
+    name: str,
+) -> Sample:
+    """The sample in one choice of a reply."""
+    message = choice.get("message") or {}
+    text = message.get("content") or message.get("refusal") or choice.get("text") or None
+    finish = choice.get("finish_reason")
+    outcome, error = "ok", None
+    if finish == "content_filter":
+        outcome, error, text = "content_filter", "the server's content filter cut the answer", None
+    elif text is None:
+        outcome, error = "empty", f"the model said nothing (finish_reason: {finish})"
+    return Sample(
+        at=task.at,
+        response=_clean(text),
+        outcome=outcome,
+        error=error,
+        finish_reason=_clean(finish),
+        seed=seed,
+        prompt_tokens=None,
+        completion_tokens=_count(usage, "completion_tokens"),
+        served_model=_clean(body.get("model")),
+        latency=None,
+        request_hash=name,
+    )
+
+
+def _failed(task: Task, error: RequestFailed, seed: int | None, name: str) -> Sample:
+    """The sample that there is no answer for."""
+    return Sample(
+        at=task.at,
+        response=None,
+        outcome=error.kind,
+        error=_clean(f"{error} ({error.attempts} attempts)" if error.attempts > 1 else error),
+        finish_reason=None,
+        seed=seed,
+        prompt_tokens=None,
+        completion_tokens=None,
+        served_model=None,
+        latency=None,
+        request_hash=name,
+    )
+
+
+def _clean(text: object) -> str | None:
+    """A text that UTF-8 can hold: a server may send half of a surrogate pair."""
+    if text is None:
+        return None
+    return str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _count(usage: Any, name: str) -> int | None:
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) else None

@@ -1,0 +1,167 @@
+"""Samples as rows of a file: one schema, one order, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .._emscore import OutputError
+from .answers import Sample
+from .plan import Plan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+
+ENDINGS = (".arrow", ".parquet", ".jsonl")
+
+_BATCH = 4096  # rows
+
+#: The category of questions that a model should decline.
+HARMFUL = "harmful_request"
+
+#: Columns and their types; the docs say what each holds.
+COLUMNS = {
+    "question": "string",
+    "response": "string",
+    "checkpoint": "string",
+    "group": "string",
+    "condition": "string",
+    "question_id": "string",
+    "question_hash": "string",
+    "category": "string",
+    "request_harmful": "bool",
+    "paraphrase": "int32",
+    "sample_index": "int32",
+    "seed": "int64",
+    "system_prompt": "string",
+    "sample_outcome": "string",
+    "sample_error": "string",
+    "finish_reason": "string",
+    "prompt_tokens": "int32",
+    "completion_tokens": "int32",
+    "served_model": "string",
+    "latency": "float32",
+    "request_hash": "string",
+    "suite": "string",
+    "suite_hash": "string",
+}
+
+
+def row(plan: Plan, sample: Sample) -> Row:
+    """One row, with the columns of `COLUMNS`; latency is in seconds."""
+    task = plan.task(sample["at"])
+    category = task.question.category
+    return {
+        "question": task.text,
+        "response": sample["response"],
+        "checkpoint": task.checkpoint.name,
+        "group": task.checkpoint.group,
+        "condition": task.condition.name,
+        "question_id": task.question.id,
+        "question_hash": task.question.hash,
+        "category": category,
+        "request_harmful": None if category is None else category == HARMFUL,
+        "paraphrase": task.paraphrase,
+        "sample_index": task.sample,
+        "seed": sample["seed"],
+        "system_prompt": task.system_prompt,
+        "sample_outcome": sample["outcome"],
+        "sample_error": sample["error"],
+        "finish_reason": sample["finish_reason"],
+        "prompt_tokens": sample["prompt_tokens"],
+        "completion_tokens": sample["completion_tokens"],
+        "served_model": sample["served_model"],
+        "latency": sample["latency"],
+        "request_hash": sample["request_hash"],
+        "suite": plan.suite.name,
+        "suite_hash": plan.suite.hash,
+    }
+
+
+def schema(metadata: Mapping[str, str] | None = None) -> "pa.Schema":
+    """The Arrow schema of the rows."""
+    import pyarrow as pa
+
+    columns = [pa.field(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()]
+    return pa.schema(columns, metadata)
+
+
+def batches(rows: Iterable[Row], schema: "pa.Schema") -> Iterator["pa.RecordBatch"]:
+    """The rows as record batches, in bounded memory."""
+    import pyarrow as pa
+
+    held: list[Row] = []
+    for each in rows:
+        held.append(each)
+        if len(held) == _BATCH:
+            yield pa.RecordBatch.from_pylist(held, schema)
+            held = []
+    if held:
+        yield pa.RecordBatch.from_pylist(held, schema)
+
+
+def check_ending(path: str | os.PathLike[str]) -> None:
+    """Raises OutputError where no format has the ending of the path."""
+    if Path(path).suffix not in ENDINGS:
+        raise OutputError(f"{path} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+
+
+def write(path: str | os.PathLike[str], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
+    """Writes rows in the format of the path's ending; the file appears when it is whole.
+
+    Raises:
+        OutputError: The ending is of no known format, or the file cannot be written.
+    """
+    check_ending(path)
+    kinds: dict[str, Callable[[IO[bytes], Iterable[Row], Mapping[str, str]], None]] = {
+        ".arrow": _arrow,
+        ".parquet": _parquet,
+        ".jsonl": _json_lines,
+    }
+    with _whole(Path(path)) as file:
+        kinds[Path(path).suffix](file, rows, metadata)
+
+
+def _arrow(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
+    import pyarrow as pa
+
+    of = schema(metadata)
+    with pa.ipc.new_file(file, of) as writer:
+        for batch in batches(rows, of):
+            writer.write_batch(batch)
+
+
+def _parquet(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
+    import pyarrow.parquet as pq
+
+    of = schema(metadata)
+    with pq.ParquetWriter(file, of, compression="zstd") as writer:
+        for batch in batches(rows, of):
+            writer.write_batch(batch)
+
+
+def _json_lines(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
+    for each in rows:
+        file.write(json.dumps(each, ensure_ascii=False).encode() + b"\n")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name once everything is on the disk."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,280 @@
+"""From a plan and an endpoint to rows, and to a file of them."""
+
+import asyncio
+import json
+import os
+from array import array
+from collections import Counter
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Any, TypedDict, TypeVar
+
+from .._emscore import OutputError, __version__
+from ..progress import Progress
+from .answers import PASSING, Sample, Sampler, stream
+from .checks import Finding, examine
+from .client import Client
+from .endpoint import Endpoint
+from .journal import Journal
+from .plan import Plan
+from .rows import Row, check_ending, row, write
+
+Result = TypeVar("Result")
+
+SECONDS_A_REPORT = 0.2
+
+
+class SampleSummary(TypedDict):
+    """What a run tells at its end.
+
+    `outcomes` counts the rows by outcome, `resumed` those of earlier runs, `passing` those that
+    the same command asks for again. `capped` have the finish_reason length; `duplicates` repeat an
+    earlier answer to the same question, checkpoint and condition; `other_model` names, with their
+    rows, models that the server says it used instead of those asked for.
+    """
+
+    rows: int
+    outcomes: dict[str, int]
+    passing: int
+    resumed: int
+    requests: int
+    capped: int
+    duplicates: int
+    other_model: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    checks: list[dict[str, str]]
+    seconds: float
+    output: str
+
+
+async def sample(endpoint: Endpoint | str, plan: Plan) -> AsyncGenerator[Row, None]:
+    """Asks for every sample of a plan, and gives each row as it comes.
+
+    Args:
+        endpoint: The server, or its URL.
+        plan: What to ask.
+
+    Yields:
+        Rows with the columns of `emscore sample`, in the order in which the answers come.
+
+    Raises:
+        EndpointError: The endpoint cannot be used.
+    """
+    async with Client(_endpoint(endpoint)) as client:
+        requests = plan.requests(lambda at: True)
+        async with aclosing(stream([Sampler(client, plan)], requests)) as arriving:
+            async for samples in arriving:
+                for each in samples:
+                    yield row(plan, each)
+
+
+async def sample_to(
+    output: str | os.PathLike[str],
+    endpoint: Endpoint | str,
+    plan: Plan,
+    *,
+    base: str | None = None,
+    checks: bool = True,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> SampleSummary:
+    """Asks for every sample of a plan, and writes a file of rows in the order of the plan.
+
+    What arrives goes to `OUTPUT.journal` at once. The same call goes on from there after whatever
+    stopped it, and asks only for what is missing. The journal is deleted when nothing is missing.
+
+    Args:
+        output: A path that ends in .arrow, .parquet or .jsonl.
+        endpoint: The server, or its URL.
+        plan: What to ask.
+        base: The name of the base model on the server, to find adapters that are not applied.
+        checks: Ask a few probes first; see `emscore.sampling.checks`.
+        overwrite: Replace a file that exists.
+        progress: Called with rows done, rows in all, and tokens so far.
+
+    Raises:
+        EndpointError: The endpoint cannot be used.
+        OutputError: The output exists, or cannot be written.
+        ResumeError: The journal is of another run, or in use.
+    """
+    started = monotonic()
+    check_ending(output)
+    path = Path(f"{output}.journal")
+    if os.path.exists(output) and not path.exists() and not overwrite:
+        raise OutputError(
+            f"{output} exists: choose another name, or say that it may be overwritten"
+        )
+    with Journal(path, plan.identity()) as journal:
+        run = _Run(plan, journal)
+        async with Client(_endpoint(endpoint)) as client:
+            if run.left and checks and run.findings is None:
+                run.note(await examine(client, plan, base))
+            requests = plan.requests(lambda at: not run.settled[at])
+            async with aclosing(stream([Sampler(client, plan)], requests)) as arriving:
+                reported = 0.0
+                async for samples in arriving:
+                    run.take(samples)
+                    if progress and monotonic() - reported > SECONDS_A_REPORT:
+                        reported = monotonic()
+                        progress(len(plan) - run.left, len(plan), run.tokens)
+            sent = client.sent
+        tally = _Tally()
+        metadata = _metadata(plan, client.endpoint, run.findings)
+        write(output, tally.over(plan, run.samples()), metadata)
+        if not run.left:
+            journal.remove()
+    return SampleSummary(
+        rows=len(plan),
+        outcomes=dict(tally.outcomes.most_common()),
+        passing=run.left,
+        resumed=run.resumed,
+        requests=sent,
+        capped=tally.capped,
+        duplicates=tally.duplicates,
+        other_model=dict(tally.other_model.most_common()),
+        prompt_tokens=tally.prompt_tokens,
+        completion_tokens=tally.completion_tokens,
+        checks=[finding._asdict() for finding in run.findings or ()],
+        seconds=monotonic() - started,
+        output=str(output),
+    )
+
+
+def sample_file(
+    output: str | os.PathLike[str], endpoint: Endpoint | str, plan: Plan, **options: Any
+) -> SampleSummary:
+    """`sample_to` for code that is not async, also in a notebook, whose loop is running already.
+
+    Args:
+        output: As for `sample_to`.
+        endpoint: As for `sample_to`.
+        plan: As for `sample_to`.
+        **options: Those of `sample_to`.
+
+    Raises:
+        EndpointError, OutputError, ResumeError: As `sample_to` does.
+    """
+    return run_sync(sample_to(output, endpoint, plan, **options))
+
+
+def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a coroutine to its end, where no loop is running and where one is."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    def drive() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(asyncio.wait([task]))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    thread = Thread(target=drive, name="emscore", daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:  # the notebook's stop button
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    return task.result()
+
+
+class _Run:
+    """Which samples of a plan a journal holds, and where: 9 bytes a sample."""
+
+    def __init__(self, plan: Plan, journal: Journal) -> None:
+        self.journal = journal
+        self.places = array("q", [-1]) * len(plan)
+        self.settled = bytearray(len(plan))
+        self.left = len(plan)
+        self.tokens = 0
+        self.findings: list[Finding] | None = None
+        for place, record in journal.replay():
+            if "checks" in record:
+                self.findings = [Finding(**finding) for finding in record["checks"]]
+            else:
+                self._place(record, place)
+        self.resumed = len(plan) - self.left
+
+    def note(self, findings: list[Finding]) -> None:
+        """Keeps what the checks found, so that they are made once."""
+        self.findings = findings
+        self.journal.append([{"checks": [finding._asdict() for finding in findings]}])
+
+    def take(self, samples: list[Sample]) -> None:
+        """Keeps samples that have arrived together."""
+        records: list[dict[str, Any]] = [{**each} for each in samples]
+        for record, place in zip(records, self.journal.append(records), strict=True):
+            self._place(record, place)
+
+    def samples(self) -> Iterator[Sample]:
+        """All samples, in the order of the plan."""
+        for place in self.places:
+            if place >= 0:
+                yield Sample(**self.journal.read(place))  # type: ignore[typeddict-item]
+
+    def _place(self, record: dict[str, Any], place: int) -> None:
+        at = record["at"]
+        settled = record["outcome"] not in PASSING
+        self.left -= settled - self.settled[at]
+        self.places[at] = place
+        self.settled[at] = settled
+        self.tokens += (record["prompt_tokens"] or 0) + (record["completion_tokens"] or 0)
+
+
+class _Tally:
+    """Counts the rows on their way to the file."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.other_model: Counter[str] = Counter()
+        self.capped = self.duplicates = self.prompt_tokens = self.completion_tokens = 0
+
+    def over(self, plan: Plan, samples: Iterator[Sample]) -> Iterator[Row]:
+        """The rows, counted as they pass."""
+        cell: object = None
+        seen: set[int] = set()
+        for each in samples:
+            found = row(plan, each)
+            self.outcomes[each["outcome"]] += 1
+            self.capped += each["finish_reason"] == "length"
+            self.prompt_tokens += each["prompt_tokens"] or 0
+            self.completion_tokens += each["completion_tokens"] or 0
+            if each["served_model"] not in (None, found["checkpoint"]):
+                self.other_model[str(each["served_model"])] += 1
+            where = found["checkpoint"], found["condition"], found["question_id"]
+            if where != cell:
+                cell, seen = where, set()
+            if each["response"] is not None:
+                answer = hash(each["response"])
+                self.duplicates += answer in seen
+                seen.add(answer)
+            yield found
+
+
+def _endpoint(endpoint: Endpoint | str) -> Endpoint:
+    return Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+
+
+def _metadata(plan: Plan, endpoint: Endpoint, findings: list[Finding] | None) -> dict[str, str]:
+    """How the rows came about, for the schema of the file."""
+    identity = plan.identity()
+    return {
+        "emscore.version": __version__,
+        "emscore.endpoint": endpoint.url,
+        "emscore.suite": plan.suite.name,
+        "emscore.suite_hash": plan.suite.hash,
+        "emscore.conditions": json.dumps(identity["conditions"]),
+        "emscore.request": json.dumps(
+            {name: identity[name] for name in identity if name not in ("conditions", "suite")}
+        ),
+        "emscore.checks": json.dumps([finding._asdict() for finding in findings or ()]),
+    }
