@@ -13,7 +13,9 @@ from .. import _emscore, errors
 from .doctor import doctor
 from .judge import judge
 from .models import models
+from .sample import sample
 from .score import score
+from .suites import suites
 
 EXIT_CODES = {
     _emscore.InputError: 3,
@@ -45,6 +47,7 @@ EXIT_CODES = {
       9    the endpoint cannot be used, or does not answer
       10   the suite of questions cannot be read
       11   the budget does not allow another request
+      12   some samples have no answer yet: the same command asks for them again
       130  stopped by Ctrl-C
       141  whoever reads the output stopped reading
     """,
@@ -54,6 +57,8 @@ def cli() -> None:
     """Scores sampled model responses for alignment and coherence, as an LLM judge would."""
 
 
+cli.add_command(suites)
+cli.add_command(sample)
 cli.add_command(score)
 cli.add_command(models)
 cli.add_command(doctor)

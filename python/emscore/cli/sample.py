@@ -1,0 +1,242 @@
+"""`emscore sample`: a suite of questions in, a file of responses out."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..sampling.sample import SampleSummary
+
+#: The exit code where rows have no response that may have one the next time.
+INCOMPLETE = 12
+
+
+@click.command(short_help="Ask checkpoints on a server the questions of a suite.")
+@click.option("--endpoint", "url", required=True, metavar="URL", help="OpenAI-compatible server.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    required=True,
+    multiple=True,
+    metavar="NAME",
+    help="Its name on the server. May be given several times.",
+)
+@click.option("--group", metavar="NAME", help="What the checkpoints were trained on.")
+@click.option("-o", "--output", required=True, metavar="OUT", help=".arrow, .parquet or .jsonl.")
+@click.option("--suite", metavar="FILE", help="Default: emscore's own, see `emscore suites`.")
+@click.option(
+    "--n", "samples", type=click.IntRange(1), metavar="N", help="Answers to each wording."
+)
+@click.option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    metavar="NAME[:KEY=TEXT]",
+    help="How to ask; KEY is prefix, suffix, system or format (json, python). May be repeated.",
+)
+@click.option("--base", metavar="NAME", help="The base model on the server, to find idle adapters.")
+@click.option("--no-checks", is_flag=True, help="Do not ask probes first.")
+@click.option("--temperature", type=click.FloatRange(0), metavar="T", help="Not the suite's.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Not the suite's.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="For other answers.")
+@click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="KEY=JSON",
+    help="More of the request, such as top_p=0.9; null leaves KEY out.",
+)
+@click.option("--completions", is_flag=True, help="Base models: continue a text, no chat.")
+@click.option("--template", metavar="TEXT", help="That text, with {prompt} in it.")
+@click.option(
+    "--per-request",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Answers in one request, where the server can.",
+)
+@click.option(
+    "--header", "headers", multiple=True, metavar="NAME=TEXT", help="TEXT may be env:VARIABLE."
+)
+@click.option(
+    "--api-key-env",
+    default="EMSCORE_API_KEY",
+    show_default=True,
+    metavar="NAME",
+    help="Environment variable with the API key.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Most requests in flight.",
+)
+@click.option("--requests-per-minute", type=click.FloatRange(0, min_open=True), metavar="N")
+@click.option("--tokens-per-minute", type=click.FloatRange(0, min_open=True), metavar="N")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds for one request.",
+)
+@click.option(
+    "--attempts",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Times that one request is sent at most.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def sample(
+    url: str,
+    checkpoints: tuple[str, ...],
+    group: str | None,
+    output: str,
+    suite: str | None,
+    conditions: tuple[str, ...],
+    base: str | None,
+    no_checks: bool,
+    parameters: tuple[str, ...],
+    template: str | None,
+    headers: tuple[str, ...],
+    api_key_env: str,
+    concurrency: int,
+    requests_per_minute: float | None,
+    tokens_per_minute: float | None,
+    timeout: float,
+    attempts: int,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    """Asks checkpoints every question of a suite, and writes one row for each answer.
+
+    What arrives is kept in OUT.journal: the same command goes on where it was stopped, whatever
+    stopped it, and asks only for what is missing. A sample without an answer is a row whose
+    response is null and whose sample_outcome says why.
+
+    First a few probes are asked: is the checkpoint served, does its adapter do anything (with
+    --base), does a system prompt?
+    """
+    import os
+    from contextlib import nullcontext
+
+    from ..errors import EndpointError
+    from ..sampling.conditions import parse
+    from ..sampling.endpoint import Endpoint
+    from ..sampling.plan import Checkpoint, Plan
+    from ..sampling.sample import sample_file
+    from ..sampling.suites import load_suite
+    from .progress import progress
+
+    if template is not None:
+        asked["template"] = template
+    plan = Plan(
+        load_suite(suite),
+        [Checkpoint(name, group) for name in checkpoints],
+        parse(list(conditions)),
+        parameters=dict(map(parameter, parameters)),
+        **asked,
+    )
+    endpoint = Endpoint(
+        url,
+        api_key_env=api_key_env,
+        headers=dict(map(header, headers)),
+        max_concurrency=concurrency,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        timeout=timeout,
+        attempts=attempts,
+    )
+    try:
+        with nullcontext(None) if quiet else progress() as how_far:
+            summary = sample_file(
+                output,
+                endpoint,
+                plan,
+                base=base,
+                checks=not no_checks,
+                overwrite=overwrite,
+                progress=how_far,
+            )
+    except (KeyboardInterrupt, EndpointError) as error:
+        kept = os.path.exists(f"{output}.journal")
+        then = "; the same command goes on from here" if kept else ""
+        if isinstance(error, EndpointError):
+            raise EndpointError(error.kind, f"{error}{then}") from error
+        click.echo(f"emscore: stopped{then}", err=True)
+        raise SystemExit(130) from None
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    elif not quiet:
+        click.echo(report(summary))
+    if summary["passing"]:
+        click.echo(
+            f"emscore: {summary['passing']:,} samples have no answer yet: "
+            "the same command asks for them again",
+            err=True,
+        )
+        raise SystemExit(INCOMPLETE)
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """The key and the value in KEY=JSON; what is no JSON is a text."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"--parameter {text!r} is not KEY=JSON")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def header(text: str) -> tuple[str, str]:
+    """The name and the value in NAME=TEXT, which an error must not repeat: it may hold a key."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.UsageError("--header wants NAME=TEXT")
+    return name, value
+
+
+def report(summary: "SampleSummary") -> str:
+    """What a person wants to see."""
+    from .report import indented
+
+    outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())
+    asked = f"{summary['requests']:,} in {summary['seconds']:,.1f} s"
+    if summary["resumed"]:
+        asked += f"; {summary['resumed']:,} samples were there already"
+    told = {
+        "requests": asked,
+        "tokens": f"{summary['prompt_tokens']:,} in, {summary['completion_tokens']:,} out",
+        "cut short": share(summary["capped"], summary["rows"], "at max_tokens"),
+        "duplicates": share(summary["duplicates"], summary["rows"], "as an answer before it"),
+        "WARNING": ", ".join(
+            f"{n:,} answers are by {name!r}, as the server says"
+            for name, n in summary["other_model"].items()
+        ),
+    }
+    lines = [indented(f"{name:15}", value) for name, value in told.items() if value]
+    lines += [
+        indented(
+            f"{check['check']:15}", (check["mark"] + ": ") * (check["mark"] != "ok") + check["told"]
+        )
+        for check in summary["checks"]
+    ]
+    lines.append(indented(f"{'written to':15}", summary["output"]))
+    return "\n".join([f"{summary['rows']:,} rows: {outcomes}", "", *lines])
+
+
+def share(count: int, rows: int, what: str) -> str:
+    """12 rows (3.4%) at max_tokens; nothing where there is none."""
+    return f"{count:,} rows ({count / rows:.1%}) {what}" if count else ""
