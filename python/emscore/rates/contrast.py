@@ -68,20 +68,22 @@ def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Side:
     there = n.sum(2) > 0
     units = there.sum(1)
     used = shared[:, None, :] & there[:, :, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = used / shared.sum(1)[:, None, None]
-        p = np.where(used, k / n, 0)
-        rates = np.where(there, (weight * p).sum(2), np.nan)
-        each = 1 / units**2
-        variance = each * np.where(used, weight**2 * p * (1 - p) / n, 0).sum((1, 2))
-        kish = 1 / (each * np.where(used, weight**2 / n, 0).sum((1, 2)))
-        rate = np.nansum(rates, 1) / units
-        error = np.sqrt(np.nansum((rates - rate[:, None]) ** 2, 1) / (units - 1) / units)
     nothing = ~shared.any(1)
-    rate[nothing] = np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = used / (shared.sum(1) * units)[:, None, None]
+        p = np.where(used, k / n, 0)
+        rate = np.where(nothing, np.nan, (weight * p).sum((1, 2)))
+        # A single answer has no variance of its own: it lends that of the side's rate.
+        own = np.where(n > 1, p * (1 - p) / (n - 1), (rate * (1 - rate))[:, None, None])
+        variance = np.where(used, weight**2 * own, 0).sum((1, 2))
+        kish = 1 / np.where(used, weight**2 / n, 0).sum((1, 2))
+        each = np.where(there, (weight * p).sum(2) * units[:, None], rate[:, None])
+        error = np.sqrt(((each - rate[:, None]) ** 2).sum(1) / (units - 1) / units)
+        # One more, since rate (1 - rate) falls short of its expectation by one part in `size`.
+        size = effective(rate, variance, kish - 1) + 1
     return Side(
         rate,
-        np.where(nothing, 1, effective(rate, variance, kish)),
+        np.where(nothing, 1, size),
         np.where(used, n, 0).sum((1, 2)),
         units,
         np.where(units > 1, error, 0),
