@@ -90,7 +90,8 @@ def sources(scored: Scored) -> list[Source]:
 
     Args:
         scored: A path, folder or glob, or several; "-" for an Arrow stream on the standard input;
-            or data in memory: a pyarrow Table, a pandas or polars DataFrame, a list of dicts.
+            data in memory: a pyarrow Table, a pandas or polars DataFrame, a list of dicts; or
+            sources, which are given back.
 
     Raises:
         InputError: There is no such file, or it is none of these formats.
@@ -101,6 +102,8 @@ def sources(scored: Scored) -> list[Source]:
         if not found:
             raise InputError("there are no scored files: name some, or a folder with some")
         return found
+    if isinstance(listed, Sequence) and all(isinstance(one, Source) for one in listed):
+        return list(listed)
     if isinstance(listed, Sequence) and all(hasattr(t, "__arrow_c_stream__") for t in listed):
         return [_memory(table, f"table {at}") for at, table in enumerate(listed)]
     return [_memory(scored, "the table")]
