@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import emscore
+from servers import serving
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "examples" / "responses.jsonl"
@@ -51,3 +52,10 @@ def run(tmp_path: Path) -> Run:
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def llama_server() -> Iterator[str]:
+    """The base URL of llama.cpp's server with the model `gemma-3-270m`, on two cores."""
+    with serving("llama_server.py") as url:
+        yield f"{url}/v1"
