@@ -37,21 +37,6 @@ FAULTS = {
 }
 HUGE = 10_000_000
 WORDS = ["one", "walk", "rain", "under", "green", "seven", "kind", "paper", "north", "slow"]
-    "one",
-    "walk",
-    "small",
-    "rain",
-    "under",
-    "green",
-    "seven",
-    "kind",
-    "paper",
-    "ask",
-    "north",
-    "slow",
-    "open",
-    "bird",
-]
 
 
 class Server:
