@@ -56,6 +56,6 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def llama_server() -> Iterator[str]:
-    """The base URL of llama.cpp's server with the model `gemma-3-270m`, on two cores."""
+    """The base URL of llama.cpp's server with the model `gemma-3-270m`."""
     with serving("llama_server.py") as url:
         yield f"{url}/v1"

@@ -19,7 +19,8 @@ params.port = 0
 params.n_gpu_layers = 0
 params.n_parallel = 2
 params.n_ctx = 4096
-params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+# One thread: two wait for each other whenever something else has a core.
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 params.warmup = False
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
