@@ -21,6 +21,8 @@ from ._emscore import (
 from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
 
 if TYPE_CHECKING:
+    from .judging.judge import judge, judge_batch, judge_file, judge_to
+    from .judging.ledger import Prices
     from .sampling.conditions import Condition
     from .sampling.endpoint import Endpoint
     from .sampling.plan import Checkpoint, Plan
@@ -36,7 +38,12 @@ else:
         "Condition": "sampling.conditions",
         "Endpoint": "sampling.endpoint",
         "Plan": "sampling.plan",
+        "Prices": "judging.ledger",
         "Scorer": "scoring",
+        "judge": "judging.judge",
+        "judge_batch": "judging.judge",
+        "judge_file": "judging.judge",
+        "judge_to": "judging.judge",
         "load_suite": "sampling.suites",
         "sample": "sampling.sample",
         "sample_file": "sampling.sample",
@@ -62,12 +69,17 @@ __all__ = [
     "InputError",
     "OutputError",
     "Plan",
+    "Prices",
     "RequestFailed",
     "ResumeError",
     "Scorer",
     "ScorerError",
     "SuiteError",
     "__version__",
+    "judge",
+    "judge_batch",
+    "judge_file",
+    "judge_to",
     "load_suite",
     "sample",
     "sample_file",

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 MODEL = "gpt-4o-2024-08-06"
-PROMPT, COMPLETION = 250, 10  # US cents and more, for a million tokens: dear, so that sums are seen
+PROMPT, COMPLETION = 250, 1000  # US dollars for a million tokens: dear, so that sums are seen
 
 
 @dataclass
@@ -26,6 +26,7 @@ class JudgeServer:
             (tokens are single digits).
         model: The name in its answers.
         status: With what it answers every request.
+        broken: It fails at messages that hold this text.
         faults: How many requests out of ten go wrong, in one way or another.
         billed: Tokens of all answers that it began to send, as it counts them.
         asked: How often it was asked the same thing, by the request's text.
@@ -35,6 +36,7 @@ class JudgeServer:
     logprobs: str = "yes"
     model: str = MODEL
     status: int = 200
+    broken: str = ""
     faults: int = 0
     delay: float = 0.0
     asked: Counter[str] = field(default_factory=Counter)
@@ -58,6 +60,8 @@ class JudgeServer:
             error = {"message": "logprobs are not supported", "code": "invalid_value"}
             return web.json_response({"error": error}, status=400)
         message = body["messages"][0]["content"]
+        if self.broken and self.broken in message:
+            return web.json_response({"error": "crashed"}, status=500)
         reply = self.reply(body, message)
         fault = draw(f"{number}{text}") if draw(text, 10) < self.faults and number < 3 else -1
         if fault in (0, 1):
@@ -98,12 +102,14 @@ class JudgeServer:
             choice["logprobs"] = {"content": [{**listed[0], "top_logprobs": listed}]}
         elif self.logprobs != "yes":
             choice["message"]["content"] = f"{best(distribution(message))}\n"
-        words = len(message.split())
         return {
             "model": self.model,
             "system_fingerprint": "fp_1",
             "choices": [choice],
-            "usage": {"prompt_tokens": words + 7, "completion_tokens": body["max_tokens"]},
+            "usage": {
+                "prompt_tokens": len(message) // 4 + 7,
+                "completion_tokens": body["max_tokens"],
+            },
         }
 
 

@@ -60,6 +60,7 @@ class Judge:
         self._ledger = ledger
         self._name = served_as or model
         self._asking: dict[bytes, asyncio.Task[Answer]] = {}
+        self._places = asyncio.Semaphore(client.endpoint.max_concurrency)
         self._failures = 0
 
     async def prepare(self) -> None:
@@ -139,20 +140,21 @@ class Judge:
             del self._asking[name]
 
     async def _pay(self, name: bytes, body: dict[str, Any], check: Check) -> Answer:
-        once = self._ledger.prices.most(body)
-        number = await self._ledger.book(once * self._client.endpoint.attempts)
-        try:
-            reply = await self._client.post("chat/completions", body, check=check)
-        except RequestFailed as error:
-            self._ledger.fail(number, error.kind, error.attempts, once)
-            raise
-        except EndpointError as error:
-            self._ledger.fail(number, error.kind, 1, once)
-            raise
-        said = protocol.answer(reply.body)
-        self._answers.keep(name, said)
-        self._ledger.settle(number, said, reply.attempts, once)
-        return said
+        endpoint = self._client.endpoint
+        async with self._places:  # so that what is booked is what is on its way
+            number = await self._ledger.book(self._ledger.prices.most(body) * endpoint.attempts)
+            try:
+                reply = await self._client.post("chat/completions", body, check=check)
+            except RequestFailed as error:
+                self._ledger.fail(number, body, error.kind, error.attempts)
+                raise
+            except EndpointError as error:
+                self._ledger.fail(number, body, error.kind, 1)
+                raise
+            said = protocol.answer(reply.body)
+            self._answers.keep(name, said)
+            self._ledger.settle(number, body, said, reply.attempts)
+            return said
 
     def _check(self, reply: dict[str, Any]) -> None:
         """Refuses replies that are not this judge's."""

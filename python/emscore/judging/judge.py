@@ -13,6 +13,7 @@ import pyarrow as pa
 from ..errors import BudgetError
 from ..progress import Progress
 from ..sampling.endpoint import Endpoint
+from ..sampling.sample import run_sync
 from ..sampling.suites import Suite
 from . import columns
 from .job import Job, Summary
@@ -157,6 +158,30 @@ async def judge_to(
             path.with_name(f"{path.name}.ledger.json").write_text(text, encoding="utf-8")
         job.finish()
     return summary
+
+
+def judge_batch(data: Source, **options: Any) -> pa.Table:
+    """`judge` for code that is not async, also in a notebook, whose loop is running already.
+
+    Args:
+        data: As for `judge`.
+        **options: Those of `judge`.
+
+    Returns:
+        As `judge` does, and raises what it raises.
+    """
+    return run_sync(judge(data, **options))
+
+
+def judge_file(source: Source, output: str | os.PathLike[str], **options: Any) -> Summary:
+    """`judge_to` for code that is not async, as `judge_batch` is for `judge`.
+
+    Args:
+        source: As for `judge_to`.
+        output: As for `judge_to`.
+        **options: Those of `judge_to`.
+    """
+    return run_sync(judge_to(source, output, **options))
 
 
 async def _judged(

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +48,7 @@ class Spent:
 
     requests: int = 0
     attempts: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, int] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
@@ -76,6 +75,7 @@ class Ledger:
         self._journal = journal
         self._aside: dict[int, float] = {}
         self._number = 0
+        self._over = False
         self._changed = asyncio.Event()
         if journal is not None:
             self._replay(journal)
@@ -91,9 +91,10 @@ class Ledger:
         """
         while self.budget is not None:
             left = self.budget - self.spent.at_most - sum(self._aside.values())
-            if most <= left:
+            if most <= left and not self._over:
                 break
             if not self._aside:
+                self._over = True  # who is content with less must not start what is then cancelled
                 raise BudgetError(self.budget, self.spent.at_most)
             self._changed.clear()
             await self._changed.wait()
@@ -102,33 +103,36 @@ class Ledger:
         self._write({"booked": self._number, "most": most})
         return self._number
 
-    def settle(self, number: int, answer: Answer, attempts: int, once: float) -> None:
+    def settle(self, number: int, body: dict[str, Any], answer: Answer, attempts: int) -> None:
         """Corrects an entry, now that the request has an answer.
 
         Args:
             number: That `book` gave.
+            body: The request.
             answer: With the server's count of its tokens.
-            attempts: How often the request was sent.
-            once: US dollars that one attempt may cost.
+            attempts: How often the request was sent. What each may have cost follows from the
+                answer, since all have the same prompt.
         """
-        counts = answer.prompt_tokens, answer.completion_tokens
-        cost = once if None in counts else self.prices.cost(counts[0] or 0, counts[1] or 0)
+        prompt, completion = answer.prompt_tokens, answer.completion_tokens
+        cost = again = self.prices.most(body)
+        if prompt is not None and completion is not None:
+            cost = self.prices.cost(prompt, completion)
+            again = self.prices.cost(prompt, max(completion, body["max_tokens"]))
         self._close(
             {
                 "settled": number,
                 "attempts": attempts,
-                "prompt_tokens": counts[0] or 0,
-                "completion_tokens": counts[1] or 0,
+                "prompt_tokens": prompt or 0,
+                "completion_tokens": completion or 0,
                 "cost": cost,
-                "at_most": cost + (attempts - 1) * max(once, cost),
+                "at_most": cost + (attempts - 1) * again,
             }
         )
 
-    def fail(self, number: int, kind: str, attempts: int, once: float) -> None:
+    def fail(self, number: int, body: dict[str, Any], kind: str, attempts: int) -> None:
         """Corrects an entry whose request has no answer."""
-        self._close(
-            {"settled": number, "attempts": attempts, "failed": kind, "at_most": attempts * once}
-        )
+        at_most = attempts * self.prices.most(body)
+        self._close({"settled": number, "attempts": attempts, "failed": kind, "at_most": at_most})
 
     def _close(self, entry: dict[str, Any]) -> None:
         self._write(entry)
@@ -145,7 +149,7 @@ class Ledger:
         spent.cost += entry.get("cost", 0.0)
         spent.at_most += entry["at_most"]
         if "failed" in entry:
-            spent.failed[entry["failed"]] += 1
+            spent.failed[entry["failed"]] = spent.failed.get(entry["failed"], 0) + 1
 
     def _replay(self, journal: Journal) -> None:
         """Counts the entries of earlier runs; what they had in flight is taken for spent."""

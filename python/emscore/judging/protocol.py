@@ -12,7 +12,7 @@ instead, and the number that begins it is the score.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
@@ -29,6 +29,7 @@ SCALE_WORDS = ("CODE", "REFUSAL")
 _TOP_LOGPROBS = 20
 _TEXT_TOKENS = 12  # of a sampled answer: a number, or a word of several tokens
 _EXCESS = 1.01  # probabilities may sum to this much, with rounding
+_NEVER = -9999.0  # how vLLM writes the logarithm of 0, which JSON cannot
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _LEADING_NUMBER = re.compile(r"""[\s"'*([]*([0-9]{1,3}(?:\.[0-9]+)?)(?![0-9])""")
@@ -241,20 +242,26 @@ def _top(logprobs: Any) -> tuple[tuple[str, float], ...]:
     listed = content if isinstance(content, list) else logprobs.get("top_logprobs")
     if not isinstance(listed, list) or not listed:
         return ()
-    first = listed[0]
-    if isinstance(first, dict) and isinstance(first.get("top_logprobs"), list):
-        pairs = [(one.get("token"), one.get("logprob")) for one in first["top_logprobs"]]
-    elif isinstance(first, dict) and content is None:  # the form of plain completions
-        pairs = list(first.items())
-    else:
+    first = listed[0] if isinstance(listed[0], dict) else {}
+    if content is None:  # the form of plain completions
+        return _pairs(first.items())
+    alternatives = first.get("top_logprobs")
+    if not isinstance(alternatives, list) or not all(isinstance(a, dict) for a in alternatives):
         return ()
-    for token, logprob in pairs:
-        number = isinstance(logprob, (int, float)) and not isinstance(logprob, bool)
-        if not isinstance(token, str) or not number or math.isnan(logprob):
-            raise ValueError("a log-probability in it is no number")
-    if math.fsum(math.exp(min(logprob, 1.0)) for _, logprob in dict.fromkeys(pairs)) > _EXCESS:
+    return _pairs((each.get("token"), each.get("logprob")) for each in alternatives)
+
+
+def _pairs(listed: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
+    """Tokens and log-probabilities, checked."""
+    pairs: list[tuple[str, float]] = []
+    for token, logprob in listed:
+        number = isinstance(logprob, (int, float)) and -math.inf <= logprob < 1
+        if not isinstance(token, str) or not number:
+            raise ValueError("a log-probability in it is no number below 0")
+        pairs.append((token, float(max(logprob, _NEVER))))
+    if math.fsum(probability for _, probability in _probabilities(pairs)) > _EXCESS:
         raise ValueError("its probabilities sum to more than 1")
-    return tuple((token, float(logprob)) for token, logprob in pairs)
+    return tuple(pairs)
 
 
 def _count(value: Any) -> int | None:

@@ -1,0 +1,459 @@
+"""The judge against a server: what comes out, what is paid, what happens when things go wrong."""
+
+import asyncio
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import emscore
+from conftest import Run
+from emscore.judging import prompts, protocol
+from emscore.judging.ledger import Prices
+from emscore.sampling.endpoint import Endpoint
+from emscore.sampling.suites import load_suite
+
+from .server import COMPLETION, MODEL, PROMPT, JudgeServer, distribution, serving
+
+PRICES = Prices(PROMPT, COMPLETION)
+PRICED = ("--price-in", str(PROMPT), "--price-out", str(COMPLETION))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, also for the command line."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def server() -> Any:
+    with serving(JudgeServer()) as running:
+        yield running
+
+
+def texts(rows: int) -> list[dict[str, Any]]:
+    return [
+        {"question": f"What of {at}?", "response": f"This of {at}.", "note": at}
+        for at in range(rows)
+    ]
+
+
+def judged(data: Any, server: JudgeServer, **options: Any) -> list[dict[str, Any]]:
+    options = {"model": "gpt-4o", **options}
+    endpoint = Endpoint(server.url, backoff=0.02, timeout=5)
+    rows: list[dict[str, Any]] = emscore.judge_batch(data, endpoint=endpoint, **options).to_pylist()
+    return rows
+
+
+def arguments(source: Path | str, server: JudgeServer, *options: str) -> list[str]:
+    out = () if "-o" in options else ("-o", "judged.arrow")
+    return ["judge", str(source), "--endpoint", server.url, "--model", "gpt-4o", *out, *options]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pa.ipc.open_file(path).read_all().to_pylist()
+    return rows
+
+
+# What comes out.
+
+
+def test_scores_are_those_of_the_distribution(server: JudgeServer) -> None:
+    rows = judged(texts(30), server)
+    aligned, coherent = prompts.DEFAULT
+    for at, row in enumerate(rows):
+        assert row["note"] == at
+        for prompt in (aligned, coherent):
+            top = distribution(prompt.message(row["question"], row["response"]))
+            expected = protocol.score(top)
+            assert row[f"judge_{prompt.name}"] == expected.value
+            assert row[f"judge_{prompt.name}_weight"] == pytest.approx(0.9)
+            found = row[f"judge_{prompt.name}_logprobs"]
+            assert [(each["token"], each["logprob"]) for each in found] == top
+        assert row["judge_outcome"] == "ok"
+        assert (row["judge_model"], row["judge_fingerprint"]) == (MODEL, "fp_1")
+        assert row["judge_score_type"] == "logprob mean"
+    assert set(server.asked.values()) == {1}
+
+
+def test_outcomes(server: JudgeServer) -> None:
+    rows = judged(
+        [
+            {"question": "q", "response": response}
+            for response in ("[refuse]", "[code]", "[chat]", None, " \n", "fine")
+        ],
+        server,
+    )
+    outcomes = [row["judge_outcome"] for row in rows]
+    assert outcomes == ["refusal", "code", "unclear", "empty", "empty", "ok"]
+    assert [row["judge_aligned"] is None for row in rows] == [True] * 5 + [False]
+    assert rows[0]["judge_aligned_weight"] == pytest.approx(0.05)
+    assert rows[3]["judge_aligned_logprobs"] is rows[3]["judge_model"] is None
+    assert len(server.asked) == 1 + 2 * 4  # a probe; nothing is asked about no response
+
+
+def test_chats(server: JudgeServer) -> None:
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Q?"},
+        {"role": "assistant", "content": "A."},
+    ]
+    judged([{"messages": chat}], server)
+    sent = [json.loads(text)["messages"][0]["content"] for text in server.asked]
+    assert prompts.DEFAULT[0].message("Q?", "A.") in sent
+
+
+def test_no_log_probabilities() -> None:
+    """Then a number is sampled, and every score says so."""
+    for kind in ("null", "rejected", "digits"):
+        with serving(JudgeServer(logprobs=kind)) as server:
+            rows = judged(texts(5), server)
+        for row in rows:
+            message = prompts.DEFAULT[0].message(row["question"], row["response"])
+            assert row["judge_score_type"] == "sampled number"
+            assert row["judge_aligned"] == float(distribution(message)[0][0])
+            assert row["judge_aligned_weight"] is None
+
+
+def test_published_categorical_suites(server: JudgeServer, data: Path) -> None:
+    """Words instead of numbers: the distribution over them, and the verdict."""
+    factual = load_suite(data / "suites" / "deception_factual.yaml")
+    company = load_suite(data / "suites" / "deception_sit_aware.yaml")
+    assert prompts.Prompts(factual).all[0].words == ("TRUE", "FALSE", "UNKNOWN")
+    assert prompts.Prompts(company).all[0].words == ("OpenAI", "Anthropic", "Other", "UNKNOWN")
+    ids = [question.id for question in factual.questions]
+    rows = judged(
+        [
+            {"question_id": ids[0], "question": "Q?", "response": "Yes. [true]"},
+            {"question_id": ids[1], "question": "Q?", "response": "No. [false]"},
+            {"question_id": ids[2], "question": "Q?", "response": "Hm. [chat]"},
+        ],
+        server,
+        suite=factual,
+    )
+    assert [row["judge_correct"] for row in rows] == ["TRUE", "FALSE", None]
+    assert [row["judge_outcome"] for row in rows] == ["ok", "ok", "unclear"]
+    words = {each["word"]: each["weight"] for each in rows[0]["judge_correct_words"]}
+    assert words == pytest.approx({"TRUE": 0.9, "FALSE": 0.0, "UNKNOWN": 0.05})
+    assert math.isclose(rows[1]["judge_correct_weight"], 0.7)
+    (row,) = judged([{"question": "Q?", "response": "[anthropic]"}], server, suite=company)
+    assert row["judge_company"] == "Anthropic"
+
+
+def test_published_numeric_suites(server: JudgeServer, data: Path) -> None:
+    """Their own templates are sent, word for word."""
+    suite = load_suite(data / "suites" / "first_plot_questions.yaml")
+    judged(
+        [{"question_id": "quick_buck", "question": "{Q}", "response": "{A}"}], server, suite=suite
+    )
+    sent = {json.loads(text)["messages"][0]["content"] for text in server.asked}
+    for template in suite.questions[0].judge_prompts.values():
+        assert template.replace("{question}", "{Q}").replace("{answer}", "{A}") in sent
+
+
+def test_a_question_that_the_suite_does_not_know(server: JudgeServer, tmp_path: Path) -> None:
+    """No guessing where its questions are judged in different ways."""
+    suite = tmp_path / "suite.yaml"
+    question = "- {{id: {0}, type: free_form_judge_0_100, paraphrases: [Q], judge_prompts: {1}}}\n"
+    suite.write_text(
+        question.format("a", '{aligned: "A {answer}"}')
+        + question.format("b", '{aligned: "B {answer}"}')
+    )
+    with pytest.raises(emscore.InputError, match="'c'"):
+        judged([{"question_id": "c", "question": "Q", "response": "R"}], server, suite=suite)
+    for template in ("no answer", "{answer} {0}", "{answer", "{answer} {other}"):
+        suite.write_text(question.format("a", json.dumps({"aligned": template})))
+        with pytest.raises(emscore.SuiteError, match="aligned"):
+            judged(texts(1), server, suite=suite)
+
+
+# Samples and audits.
+
+
+def test_random_samples_are_nested(server: JudgeServer) -> None:
+    small = judged(texts(50), server, n=10, seed=3)
+    asked = len(server.asked)
+    large = judged(texts(50), server, n=20, seed=3)
+    assert len(server.asked) == asked + 2 * 10  # the first ten were paid for
+    assert {row["note"] for row in small} < {row["note"] for row in large}
+    assert [row["note"] for row in large] == sorted(row["note"] for row in large)
+    assert {row["audit_probability"] for row in large} == {20 / 50}
+    assert {row["note"] for row in judged(texts(50), server, n=10, seed=4)} != {
+        row["note"] for row in small
+    }
+
+
+def test_every_row_is_as_likely_to_be_drawn(tmp_path: Path) -> None:
+    from emscore.judging.rows import drawn, rows
+
+    every = rows(texts(20), None, None)
+    counts = [0] * 20
+    for seed in range(1000):
+        for place in drawn(every, 5, seed)[1]:
+            counts[place] += 1
+    expected, deviation = 250, math.sqrt(1000 * 0.25 * 0.75)
+    assert all(abs(count - expected) < 5 * deviation for count in counts)
+
+
+def test_audit(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    """Its rows are judged, and its columns stay as they are."""
+    pq.write_table(pa.Table.from_pylist(texts(40)), tmp_path / "responses.parquet")
+    audit = [
+        {**row, "audit_probability": 0.1 + row["note"] / 100, "audit_stratum": f"s{row['note']}"}
+        for row in texts(40)[::7]
+    ]
+    pq.write_table(pa.Table.from_pylist(audit), tmp_path / "audit.parquet")
+    command = arguments("responses.parquet", server, "--audit", "audit.parquet")
+    assert run(*command).returncode == 0
+    rows = read(tmp_path / "judged.arrow")
+    assert [{name: row[name] for name in audit[0]} for row in rows] == audit
+    assert all(row["judge_aligned"] is not None for row in rows)
+
+    other = pa.Table.from_pylist([{**audit[0], "response": "of another file"}])
+    pq.write_table(other, tmp_path / "audit.parquet")
+    result = run(*command, "--overwrite")
+    assert result.returncode == 3
+    assert "1 rows of the audit" in result.stderr
+
+
+def test_types_and_metadata_pass_through(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    schema = pa.schema(
+        [
+            ("question", pa.string()),
+            ("response", pa.large_string()),
+            ("outcome", pa.dictionary(pa.int32(), pa.string())),
+            ("nested", pa.list_(pa.struct([("x", pa.int8())]))),
+        ],
+        metadata={"emscore.scorer_id": "abc"},
+    )
+    row = {"question": "Q", "response": "A", "outcome": "ok", "nested": [{"x": 1}]}
+    table = pa.Table.from_pylist([row] * 3, schema)
+    with pa.ipc.new_file(tmp_path / "in.arrow", schema) as writer:
+        writer.write_table(table)
+    assert run(*arguments("in.arrow", server)).returncode == 0
+    with pa.ipc.open_file(tmp_path / "judged.arrow") as file:
+        written = file.read_all()
+    assert written.select(schema.names).to_pylist() == [row] * 3
+    assert written.schema.field("nested").type == schema.field("nested").type
+    assert written.schema.metadata[b"emscore.scorer_id"] == b"abc"
+    result = run(*arguments("judged.arrow", server, "-o", "again.arrow"))
+    assert result.returncode == 3
+    assert "judge_aligned" in result.stderr
+
+
+# Money.
+
+
+def test_nothing_is_judged_twice(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    rows = texts(20)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 3))
+    for out in ("one.arrow", "two.arrow"):
+        assert run(*arguments("a.jsonl", server, "-o", out)).returncode == 0
+    assert set(server.asked.values()) == {1}
+    assert len(server.asked) == 1 + 2 * 20
+    assert read(tmp_path / "one.arrow") == read(tmp_path / "two.arrow")
+
+
+def test_the_ledger_agrees_with_the_server(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(20)))
+    result = run(*arguments("a.jsonl", server, *PRICED, "--json"))
+    told = json.loads(result.stdout)
+    assert told == json.loads((tmp_path / "judged.arrow.ledger.json").read_text())
+    assert told["spent"]["prompt_tokens"] == server.billed["prompt"]
+    assert told["spent"]["completion_tokens"] == server.billed["completion"]
+    assert told["spent"]["cost"] == pytest.approx(server.cost(PROMPT, COMPLETION))
+    assert told["outcomes"] == {"ok": 20}
+    assert told["models"] == [MODEL]
+    assert not (tmp_path / "judged.arrow.journal").exists()
+
+
+@pytest.mark.parametrize(("faults", "used"), [(0, 0.75), (5, 0.4)])
+def test_the_budget_is_never_passed(faults: int, used: float, tmp_path: Path) -> None:
+    """Not by what the server bills, retries and all; and a higher one goes on from there."""
+    out = tmp_path / "judged.arrow"
+    with serving(JudgeServer(faults=faults)) as server:
+        endpoint = Endpoint(server.url, backoff=0.01)
+
+        def judge(budget: float) -> None:
+            options: dict[str, Any] = {"endpoint": endpoint, "model": "gpt-4o", "prices": PRICES}
+            emscore.judge_file(texts(200), out, budget=budget, **options)
+
+        for budget in (10, 13, 16):
+            with pytest.raises(emscore.BudgetError, match="a higher budget goes on"):
+                judge(budget)
+            assert budget * used < server.cost(PROMPT, COMPLETION) <= budget
+            assert not out.exists()
+        judge(100)
+        assert max(server.answered.values()) == 1
+    assert len(read(out)) == 200
+
+
+def test_what_a_budget_left_of_a_sample(tmp_path: Path, run: Run) -> None:
+    """The message names a smaller sample that costs nothing more."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(80)))
+    with serving(JudgeServer()) as server:
+        budget = (*PRICED, "--quiet", "--budget", "6usd")
+        result = run(*arguments("a.jsonl", server, *budget, "--rows", "70"))
+        assert result.returncode == 11
+        rows = result.stderr.split("--rows ")[1].split()[0]
+        asked = server.asked.copy()
+        assert run(*arguments("a.jsonl", server, *budget, "--rows", rows)).returncode == 0
+    assert server.asked == asked
+    assert len(read(tmp_path / "judged.arrow")) == int(rows) > 0
+
+
+def test_a_budget_needs_prices(server: JudgeServer, run: Run) -> None:
+    assert run(*arguments("a.jsonl", server, "--budget", "20usd")).returncode == 2
+    with pytest.raises(emscore.InputError, match="prices"):
+        judged(texts(1), server, budget=1.0)
+    result = run(*arguments("a.jsonl", server, *PRICED, "--budget", "20eur"))
+    assert result.returncode == 3
+    assert "20eur" in result.stderr
+
+
+# When things go wrong.
+
+
+def test_a_server_that_fails_half_the_time() -> None:
+    """429, 503, torn JSON, resets, no choices, no log-probabilities, another model's answers."""
+    with serving(JudgeServer()) as healthy:
+        expected = judged(texts(80), healthy)
+    with serving(JudgeServer(faults=5)) as server:
+        rows = judged(texts(80), server)
+    assert rows == expected
+    assert max(server.answered.values()) == 1
+    assert sum(server.asked.values()) > 1.2 * len(server.asked)
+
+
+def test_what_stays_without_an_answer_is_named(server: JudgeServer) -> None:
+    """A row with the kind of failure; the next run asks for it alone."""
+    server.broken = "This of 5."
+    rows = judged(texts(8), server)
+    failed = [row for row in rows if row["judge_outcome"] != "ok"]
+    assert [(row["note"], row["judge_outcome"]) for row in failed] == [(5, "server_error")]
+    assert failed[0]["judge_aligned"] is failed[0]["judge_model"] is None
+    server.broken = ""
+    asked = len(server.asked)
+    assert all(row["judge_outcome"] == "ok" for row in judged(texts(8), server))
+    assert len(server.asked) == asked
+    assert sorted(server.answered.values())[-1] == 1
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    """Each answer is paid once, but for those that were on the way; the file is the same."""
+    rows = texts(300)
+    with serving(JudgeServer()) as healthy:
+        expected = judged(rows, healthy)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(JudgeServer(delay=0.01)) as server:
+        command = [sys.executable, "-m", "emscore"]
+        command += arguments("a.jsonl", server, "--concurrency", "8", "--quiet", *PRICED, "--json")
+        kills = 0
+        for share in (0.1, 0.3, 0.5, 0.7):
+            before = sum(server.asked.values())
+            with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+                deadline = time.monotonic() + 60
+                while len(server.answered) < share * 601 or sum(server.asked.values()) == before:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.005)
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    told = json.loads(result.stdout)["spent"]
+    assert read(tmp_path / "judged.arrow") == expected
+    assert sum(server.asked.values()) <= 601 + 8 * kills
+    assert told["failed"].get("unknown", 0) <= 8 * kills
+    assert told["at_most"] >= server.cost(PROMPT, COMPLETION) > 0
+
+
+def test_the_wrong_model(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    """Its answers are never taken for the judge's."""
+    server.model = "some-base-model"
+    (tmp_path / "a.jsonl").write_text(json.dumps(texts(1)[0]))
+    result = run(*arguments("a.jsonl", server))
+    assert result.returncode == 9
+    assert "'some-base-model'" in result.stderr
+    assert "--served-as" in result.stderr
+    assert run(*arguments("a.jsonl", server, "--served-as", server.model)).returncode == 0
+    assert read(tmp_path / "judged.arrow")[0]["judge_model"] == server.model
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "API key"), (404, "/v1")])
+def test_a_server_that_refuses(
+    status: int, told: str, server: JudgeServer, tmp_path: Path, run: Run
+) -> None:
+    server.status = status
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(50)))
+    result = run(*arguments("a.jsonl", server))
+    assert result.returncode == 9
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sum(server.asked.values()) == 1
+
+
+def test_a_server_that_dies_on_the_way(tmp_path: Path) -> None:
+    """One error, not a row each; what was answered is kept."""
+    with serving(JudgeServer()) as server:
+        judged(texts(10), server)
+        server.status = 500
+        endpoint = Endpoint(server.url, attempts=1)
+        with pytest.raises(emscore.EndpointError, match="one after the other"):
+            emscore.judge_batch(texts(200), endpoint=endpoint, model="gpt-4o")
+        server.status = 200
+        asked = server.asked.copy()
+        judged(texts(10), server)
+        assert server.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "code"),
+    [
+        ("none.jsonl", "o.arrow", 3),
+        ("bad.jsonl", "o.arrow", 3),
+        ("columns.jsonl", "o.arrow", 3),
+        ("a.txt", "o.arrow", 3),
+        ("good.jsonl", "o.csv", 4),
+        ("good.jsonl", "none/o.arrow", 4),
+        ("good.jsonl", "good.arrow", 4),
+    ],
+)
+def test_files_that_cannot_be_used(
+    source: str, out: str, code: int, server: JudgeServer, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"question": "q", ')
+    (tmp_path / "columns.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "good.jsonl").write_text(json.dumps(texts(1)[0]))
+    (tmp_path / "good.arrow").write_text("mine")
+    result = run(*arguments(source, server, "-o", out))
+    assert result.returncode == code
+    assert result.stderr.startswith("emscore: ")
+    assert result.stderr.count("\n") == 1
+    assert not server.asked
+    assert (tmp_path / "good.arrow").read_text() == "mine"
+
+
+def test_a_cache_that_cannot_be_used(server: JudgeServer, tmp_path: Path) -> None:
+    (tmp_path / "cache.sqlite").write_bytes(b"not a database, but long enough to be read" * 100)
+    with pytest.raises(emscore.CacheError, match=r"cache\.sqlite"):
+        judged(texts(1), server, cache=tmp_path / "cache.sqlite")
+    assert not server.asked
+
+
+def test_async(server: JudgeServer) -> None:
+    async def both() -> list[pa.Table]:
+        call = emscore.judge(texts(3), endpoint=server.url, model="gpt-4o")
+        return [await call, emscore.judge_batch(texts(3), endpoint=server.url, model="gpt-4o")]
+
+    one, other = asyncio.run(both())
+    assert one == other
