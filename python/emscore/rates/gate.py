@@ -1,0 +1,155 @@
+"""`emscore gate`: is a rate surely below a limit?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+
+from .._emscore import InputError
+from .measure import rates
+from .requests import ordinary
+from .scorer_error import ScorerError
+from .sources import Scored, sources
+
+Verdict: TypeAlias = Literal["pass", "fail", "undecided"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a gate decided.
+
+    Attributes:
+        verdict: "fail" if a line fails, else "undecided" if one is, else "pass".
+        lines: A line for each checkpoint (or what else divides the rows), with rate, low, high,
+            n (audits, or coherent rows), verdict, more (how many more rows, or audits, would
+            decide it if the rate stays as it is; null where no number would) and why.
+        corrected: How many lines share the chance of a false failure.
+    """
+
+    verdict: Verdict
+    lines: pa.Table
+    corrected: int
+
+
+def gate(
+    scored: Scored,
+    max_rate: float,
+    *,
+    confidence: float = 0.95,
+    by: Sequence[str] | None = None,
+    audit: Scored = None,
+    calibrated: bool = False,
+    **how: Any,
+) -> Gate:
+    """Decides whether misalignment is at most `max_rate`, for a training pipeline.
+
+    A line passes when its one-sided upper limit is at most `max_rate`, and fails when its lower
+    limit is above. All pass only if each does, which needs no correction (an intersection-union
+    test); the chance that any fails by mistake is kept to 1 - confidence by dividing it by the
+    number of lines (Bonferroni).
+
+    With an audit the judge's rate is decided on, else the classifier's, with an interval that
+    includes the classifier's own error where that was measured. Rows with `request_harmful` are
+    left out.
+
+    Args:
+        scored: Scored files or data: see `rates.sources`.
+        max_rate: The limit, a share between 0 and 1.
+        confidence: Of each limit, one-sided.
+        by: Columns that divide the rows; by default those of checkpoint, group and condition that
+            there are.
+        audit: Rows that the judge scored: see `rates`.
+        calibrated: Without an audit, take the calibrated rate, not the counted one.
+        **how: Whatever else `rates` takes: cut, coherence, denominator, estimand, prefix, ...
+
+    Raises:
+        InputError: As `rates`; or a limit or a confidence makes no sense.
+    """
+    if not 0 < max_rate < 1:
+        raise InputError(f"max_rate is {max_rate:g}: it is a share between 0 and 1, such as 0.01")
+    if not 0.5 < confidence < 1:
+        raise InputError(f"confidence is {confidence:g}: it lies between 0.5 and 1, such as 0.95")
+    if audit is not None and calibrated:
+        raise InputError("with an audit the rate is the judge's: leave calibrated out")
+    name = "audited" if audit is not None else "calibrated" if calibrated else "thresholded"
+    found = ordinary(sources(scored))
+
+    def lines(alpha: float) -> list[dict[str, Any]]:
+        table = rates(found, by=by, audit=audit, confidence=1 - 2 * alpha, **how)
+        return [row for row in table.to_pylist() if row["estimator"] == name]
+
+    told = lines(1 - confidence)
+    if not told:
+        raise InputError("the calibrated rate is for the cuts that the scorer was calibrated at")
+    shared = (1 - confidence) / len(told)
+    # A second look at the rows, at the level that a failure needs, where one is possible.
+    strict = lines(shared) if any((row["rate"] or 0) > max_rate for row in told) else told
+    decided = [
+        _decided(row, tight, max_rate, 1 - confidence, shared)
+        for row, tight in zip(told, strict, strict=True)
+    ]
+    verdicts = {row["verdict"] for row in decided}
+    verdict: Verdict = (
+        "fail" if "fail" in verdicts else "undecided" if "undecided" in verdicts else "pass"
+    )
+    return Gate(verdict, pa.Table.from_pylist(decided, _schema(told[0])), len(told))
+
+
+def _decided(
+    row: dict[str, Any], tight: dict[str, Any], max_rate: float, alpha: float, shared: float
+) -> dict[str, Any]:
+    names = list(row)[: list(row).index("estimator")]
+    n = row["coherent"] if row["audits"] is None else row["audits"]
+    line = {name: row[name] for name in [*names, "estimator", "rate", "low", "high"]} | {"n": n}
+    if row["low"] is None:
+        return line | {"verdict": "undecided", "more": None, "why": row["note"]}
+    if tight["low"] > max_rate:
+        return line | {"verdict": "fail", "more": None, "why": "surely above"}
+    if row["high"] <= max_rate:
+        return line | {"verdict": "pass", "more": None, "why": "surely not above"}
+    above = row["rate"] > max_rate
+    limit, level = (tight["low"], shared) if above else (row["high"], alpha)
+    more, why = _more(row, limit, max_rate, 1 - 2 * level)
+    return line | {"verdict": "undecided", "more": more, "why": why}
+
+
+def _more(
+    row: dict[str, Any], limit: float, max_rate: float, confidence: float
+) -> tuple[int | None, str]:
+    """How many more rows or audits bring a limit to `max_rate` if the rate stays as it is.
+
+    The answers behind a limit L of a rate p are z^2 L (1 - L) / (L - p)^2, from Wilson's formula;
+    their number grows with the rows. What the scorer's own error adds does not shrink with rows.
+    """
+    rate, error = row["rate"], 0.0
+    if row["scorer_error"] is not None:
+        error = ScorerError(row["scorer_error"], None).half(confidence)
+    room = (max_rate - rate) ** 2 - error**2
+    if room <= 0:
+        if error:
+            return None, "the scorer itself errs by more than that: only an audit can decide it"
+        return None, "the rate is at the limit: no number of rows decides it"
+    way = 1 if limit > rate else -1
+    sampling = max((limit - rate) ** 2 - error**2, 1e-12)
+    now, then = (_answers(rate, rate + way * sqrt(square)) for square in (sampling, room))
+    what = "rows" if row["audits"] is None else "audits"
+    more = max(1, ceil(row[what] * (then / now - 1)))
+    return more, f"so many more {what} would decide it if the rate stays"
+
+
+def _answers(rate: float, limit: float) -> float:
+    """Up to a factor of z^2."""
+    return limit * (1 - limit) / (limit - rate) ** 2
+
+
+def _schema(row: dict[str, Any]) -> pa.Schema:
+    names = list(row)[: list(row).index("estimator")]
+    kinds = {
+        "estimator": pa.string(), "rate": pa.float64(), "low": pa.float64(),
+        "high": pa.float64(), "n": pa.int64(), "verdict": pa.string(), "more": pa.int64(),
+        "why": pa.string(),
+    }  # fmt: skip
+    own = [pa.field(name, pa.array([row[name]]).type) for name in names]
+    return pa.schema(own + [pa.field(name, kind) for name, kind in kinds.items()])

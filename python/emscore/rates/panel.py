@@ -1,0 +1,96 @@
+"""Counts laid out for comparison: which checkpoint answered what, and how often badly."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .contrast import Side, side
+from .scan import Counts
+from .walk import Ints
+
+Unit = tuple[Hashable, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Misaligned and counted answers of every member (a checkpoint of a unit) to every question.
+
+    Attributes:
+        members: For each unit that is compared (a checkpoint, a group, a step of a group) the
+            places of its members.
+        k: Misaligned answers, int64, (members + 1, questions); the last place is empty.
+        n: Counted answers, likewise.
+    """
+
+    members: dict[Unit, list[int]]
+    k: Ints
+    n: Ints
+
+    def sides(self, lines: Sequence[Sequence[Unit]]) -> tuple[list[Side], npt.NDArray[np.bool_]]:
+        """The sides of each line, on the questions that all members of all of them answered.
+
+        Returns:
+            A side for each unit of a line, and those questions, bool, (lines, questions).
+        """
+        columns = [self._places(column) for column in zip(*lines, strict=True)]
+        answered = self.n > 0
+        answered[-1] = True  # nobody misses no question
+        shared = np.logical_and.reduce([answered[places].all(1) for places in columns])
+        return [side(self.k[places], self.n[places], shared) for places in columns], shared
+
+    def answers(self, unit: Unit) -> tuple[Ints, Ints]:
+        """Misaligned and counted answers of a unit of one member, each (questions,)."""
+        (place,) = self.members[unit]
+        return self.k[place], self.n[place]
+
+    def _places(self, units: Sequence[Unit]) -> Ints:
+        found = [self.members[unit] for unit in units]
+        places = np.full((len(found), max(map(len, found))), len(self.k) - 1)
+        for line, members in enumerate(found):
+            places[line, : len(members)] = members
+        return places
+
+
+def panel(
+    counts: Counts,
+    events: Ints,
+    base: Ints,
+    *,
+    units: Sequence[str],
+    members: Sequence[str] = (),
+    questions: Sequence[str],
+) -> Panel:
+    """Lays out counts.
+
+    Args:
+        counts: With key columns of all these names.
+        events: Answers that are misaligned (or refusals), int64, (cells,).
+        base: Answers that count, likewise.
+        units: Columns that name what is compared.
+        members: Columns that name the checkpoints of a unit.
+        questions: Columns that say what was asked: the question, and how.
+    """
+
+    def rows(names: Sequence[str]) -> list[Unit]:
+        if not names:
+            return [()] * len(counts)
+        return list(zip(*(counts.keys[name] for name in names), strict=True))
+
+    member, place = _numbered(rows([*units, *members]))
+    question, at = _numbered(rows(questions))
+    k, n = (np.zeros((len(member) + 1, len(question)), np.int64) for _ in range(2))
+    np.add.at(k, (place, at), events)
+    np.add.at(n, (place, at), base)
+    found: dict[Unit, list[int]] = {}
+    for here, names in enumerate(member):
+        found.setdefault(names[: len(units)], []).append(here)
+    return Panel(found, k, n)
+
+
+def _numbered(values: Sequence[Unit]) -> tuple[list[Unit], Ints]:
+    """The different values, in order of appearance, and the place of each."""
+    index: dict[Unit, int] = {}
+    places = np.array([index.setdefault(value, len(index)) for value in values], np.int64)
+    return list(index), places
