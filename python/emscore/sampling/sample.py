@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-from array import array
-from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from threading import Thread
@@ -14,13 +12,14 @@ from typing import Any, TypedDict, TypeVar
 
 from .._emscore import OutputError, __version__
 from ..progress import Progress
-from .answers import PASSING, Sample, Sampler, stream
+from .answers import Sampler, stream
 from .checks import Finding, examine
 from .client import Client
 from .endpoint import Endpoint
 from .journal import Journal
 from .plan import Plan
 from .rows import Row, check_ending, row, write
+from .run import Run, Tally
 
 Result = TypeVar("Result")
 
@@ -109,7 +108,7 @@ async def sample_to(
             f"{output} exists: choose another name, or say that it may be overwritten"
         )
     with Journal(path, plan.identity()) as journal:
-        run = _Run(plan, journal)
+        run = Run(plan, journal)
         async with Client(_endpoint(endpoint)) as client:
             if run.left and checks and run.findings is None:
                 run.note(await examine(client, plan, base))
@@ -122,7 +121,7 @@ async def sample_to(
                         reported = monotonic()
                         progress(len(plan) - run.left, len(plan), run.tokens)
             sent = client.sent
-        tally = _Tally()
+        tally = Tally()
         metadata = _metadata(plan, client.endpoint, run.findings)
         write(output, tally.over(plan, run.samples()), metadata)
         if not run.left:
@@ -185,79 +184,6 @@ def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
         thread.join()
         raise
     return task.result()
-
-
-class _Run:
-    """Which samples of a plan a journal holds, and where: 9 bytes a sample."""
-
-    def __init__(self, plan: Plan, journal: Journal) -> None:
-        self.journal = journal
-        self.places = array("q", [-1]) * len(plan)
-        self.settled = bytearray(len(plan))
-        self.left = len(plan)
-        self.tokens = 0
-        self.findings: list[Finding] | None = None
-        for place, record in journal.replay():
-            if "checks" in record:
-                self.findings = [Finding(**finding) for finding in record["checks"]]
-            else:
-                self._place(record, place)
-        self.resumed = len(plan) - self.left
-
-    def note(self, findings: list[Finding]) -> None:
-        """Keeps what the checks found, so that they are made once."""
-        self.findings = findings
-        self.journal.append([{"checks": [finding._asdict() for finding in findings]}])
-
-    def take(self, samples: list[Sample]) -> None:
-        """Keeps samples that have arrived together."""
-        records: list[dict[str, Any]] = [{**each} for each in samples]
-        for record, place in zip(records, self.journal.append(records), strict=True):
-            self._place(record, place)
-
-    def samples(self) -> Iterator[Sample]:
-        """All samples, in the order of the plan."""
-        for place in self.places:
-            if place >= 0:
-                yield Sample(**self.journal.read(place))  # type: ignore[typeddict-item]
-
-    def _place(self, record: dict[str, Any], place: int) -> None:
-        at = record["at"]
-        settled = record["outcome"] not in PASSING
-        self.left -= settled - self.settled[at]
-        self.places[at] = place
-        self.settled[at] = settled
-        self.tokens += (record["prompt_tokens"] or 0) + (record["completion_tokens"] or 0)
-
-
-class _Tally:
-    """Counts the rows on their way to the file."""
-
-    def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.other_model: Counter[str] = Counter()
-        self.capped = self.duplicates = self.prompt_tokens = self.completion_tokens = 0
-
-    def over(self, plan: Plan, samples: Iterator[Sample]) -> Iterator[Row]:
-        """The rows, counted as they pass."""
-        cell: object = None
-        seen: set[int] = set()
-        for each in samples:
-            found = row(plan, each)
-            self.outcomes[each["outcome"]] += 1
-            self.capped += each["finish_reason"] == "length"
-            self.prompt_tokens += each["prompt_tokens"] or 0
-            self.completion_tokens += each["completion_tokens"] or 0
-            if each["served_model"] not in (None, found["checkpoint"]):
-                self.other_model[str(each["served_model"])] += 1
-            where = found["checkpoint"], found["condition"], found["question_id"]
-            if where != cell:
-                cell, seen = where, set()
-            if each["response"] is not None:
-                answer = hash(each["response"])
-                self.duplicates += answer in seen
-                seen.add(answer)
-            yield found
 
 
 def _endpoint(endpoint: Endpoint | str) -> Endpoint:

@@ -1,0 +1,85 @@
+"""How far a run is, and what came: which samples of its plan have arrived."""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from .answers import PASSING, Sample
+from .checks import Finding
+from .journal import Journal
+from .plan import Plan
+from .rows import Row, row
+
+
+class Run:
+    """Which samples of a plan a journal holds, and where: 9 bytes a sample."""
+
+    def __init__(self, plan: Plan, journal: Journal) -> None:
+        self.journal = journal
+        self.places = array("q", [-1]) * len(plan)
+        self.settled = bytearray(len(plan))
+        self.left = len(plan)
+        self.tokens = 0
+        self.findings: list[Finding] | None = None
+        for place, record in journal.replay():
+            if "checks" in record:
+                self.findings = [Finding(**finding) for finding in record["checks"]]
+            else:
+                self._place(record, place)
+        self.resumed = len(plan) - self.left
+
+    def note(self, findings: list[Finding]) -> None:
+        """Keeps what the checks found, so that they are made once."""
+        self.findings = findings
+        self.journal.append([{"checks": [finding._asdict() for finding in findings]}])
+
+    def take(self, samples: list[Sample]) -> None:
+        """Keeps samples that have arrived together."""
+        records: list[dict[str, Any]] = [{**each} for each in samples]
+        for record, place in zip(records, self.journal.append(records), strict=True):
+            self._place(record, place)
+
+    def samples(self) -> Iterator[Sample]:
+        """All samples, in the order of the plan."""
+        for place in self.places:
+            if place >= 0:
+                yield Sample(**self.journal.read(place))  # type: ignore[typeddict-item]
+
+    def _place(self, record: dict[str, Any], place: int) -> None:
+        at = record["at"]
+        settled = record["outcome"] not in PASSING
+        self.left -= settled - self.settled[at]
+        self.places[at] = place
+        self.settled[at] = settled
+        self.tokens += (record["prompt_tokens"] or 0) + (record["completion_tokens"] or 0)
+
+
+class Tally:
+    """Counts the rows on their way to the file."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.other_model: Counter[str] = Counter()
+        self.capped = self.duplicates = self.prompt_tokens = self.completion_tokens = 0
+
+    def over(self, plan: Plan, samples: Iterator[Sample]) -> Iterator[Row]:
+        """The rows, counted as they pass."""
+        cell: object = None
+        seen: set[int] = set()
+        for each in samples:
+            found = row(plan, each)
+            self.outcomes[each["outcome"]] += 1
+            self.capped += each["finish_reason"] == "length"
+            self.prompt_tokens += each["prompt_tokens"] or 0
+            self.completion_tokens += each["completion_tokens"] or 0
+            if each["served_model"] not in (None, found["checkpoint"]):
+                self.other_model[str(each["served_model"])] += 1
+            where = found["checkpoint"], found["condition"], found["question_id"]
+            if where != cell:
+                cell, seen = where, set()
+            if each["response"] is not None:
+                answer = hash(each["response"])
+                self.duplicates += answer in seen
+                seen.add(answer)
+            yield found
