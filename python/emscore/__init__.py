@@ -23,6 +23,9 @@ from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
 if TYPE_CHECKING:
     from .judging.judge import judge, judge_batch, judge_file, judge_to
     from .judging.ledger import Prices
+    from .rates.lens import lens
+    from .rates.measure import rates
+    from .rates.plan import audit_draw, audit_plan
     from .sampling.conditions import Condition
     from .sampling.endpoint import Endpoint
     from .sampling.plan import Checkpoint, Plan
@@ -40,11 +43,15 @@ else:
         "Plan": "sampling.plan",
         "Prices": "judging.ledger",
         "Scorer": "scoring",
+        "audit_draw": "rates.plan",
+        "audit_plan": "rates.plan",
         "judge": "judging.judge",
         "judge_batch": "judging.judge",
         "judge_file": "judging.judge",
         "judge_to": "judging.judge",
+        "lens": "rates.lens",
         "load_suite": "sampling.suites",
+        "rates": "rates.measure",
         "sample": "sampling.sample",
         "sample_file": "sampling.sample",
         "sample_to": "sampling.sample",
@@ -76,11 +83,15 @@ __all__ = [
     "ScorerError",
     "SuiteError",
     "__version__",
+    "audit_draw",
+    "audit_plan",
     "judge",
     "judge_batch",
     "judge_file",
     "judge_to",
+    "lens",
     "load_suite",
+    "rates",
     "sample",
     "sample_file",
     "sample_to",

@@ -10,9 +10,11 @@ from typing import NoReturn
 import click
 
 from .. import _emscore, errors
+from .audit import audit
 from .doctor import doctor
 from .judge import judge
 from .models import models
+from .rates import rates
 from .sample import sample
 from .score import score
 from .suites import suites
@@ -63,6 +65,8 @@ cli.add_command(score)
 cli.add_command(models)
 cli.add_command(doctor)
 cli.add_command(judge)
+cli.add_command(rates)
+cli.add_command(audit)
 
 
 def main() -> NoReturn:

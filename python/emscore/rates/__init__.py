@@ -1,1 +1,16 @@
-"""Rates with intervals: from scored files to statements about checkpoints."""
+"""Rates with intervals: from scored files to statements about checkpoints.
+
+`emscore.rates(...)` is `rates.measure.rates`: the package can be called, since it has its name.
+"""
+
+import sys
+from types import ModuleType
+
+from .measure import rates
+
+
+class _Called(ModuleType):
+    __call__ = staticmethod(rates)
+
+
+sys.modules[__name__].__class__ = _Called

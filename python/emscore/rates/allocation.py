@@ -2,17 +2,19 @@
 
 import numpy as np
 
-from .intervals import Floats, weighted
+from .intervals import Floats, Interval, weighted
 
 #: Candidates for c in chances proportional to sqrt(p (1 - p) + c): the smallest is close to
 #: Neyman's allocation, which neglects the rows the classifier is sure of; the largest is in
 #: proportion to the rows.
 FLOORS = np.geomspace(1e-5, 10, 25)
 
+LEAST = 20  # audits of a line
+
 
 def allocate(
     rows: Floats, p: Floats, audits: Floats, confidence: float = 0.95
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """The chance of each bin's rows to be judged, for the narrowest interval to be expected.
 
     Neyman's allocation takes the classifier at its word: it sends next to nothing to the rows it
@@ -28,26 +30,43 @@ def allocate(
         confidence: Of the interval.
 
     Returns:
-        Chances, (lines, bins), with sum(chances * rows) = audits; and the width that is expected
-        of each line's interval, (lines,).
+        Chances, (lines, bins), with sum(chances * rows) = audits; and the limits that are expected
+        of each line's interval, (lines,) each.
     """
     chances = np.stack([_capped(rows, np.sqrt(p * (1 - p) + floor), audits) for floor in FLOORS])
-    widths = np.stack([expected_width(rows, p, chance, confidence) for chance in chances])
-    best = widths.argmin(0)
-    lines = np.arange(len(rows))
-    return chances[best, lines], widths[best, lines]
+    low, high = np.array([expected(rows, p, chance, confidence) for chance in chances]).swapaxes(
+        0, 1
+    )
+    best, line = (high - low).argmin(0), np.arange(len(rows))
+    return chances[best, line], low[best, line], high[best, line]
 
 
-def expected_width(rows: Floats, p: Floats, chance: Floats, confidence: float = 0.95) -> Floats:
-    """Width of the interval that an audit with these chances gives if p is right, (lines,)."""
+def audits_for(rows: Floats, p: Floats, width: float, confidence: float = 0.95) -> Floats:
+    """The fewest audits whose interval should be no wider than `width`, (lines,).
+
+    NaN where judging every row is not enough. Other arguments as in `allocate`.
+    """
+    all_rows = rows.sum(1)
+    few, many = np.minimum(all_rows, LEAST), all_rows.copy()
+    _, low, high = allocate(rows, p, many, confidence)
+    possible = high - low <= width
+    while (many - few > np.maximum(1, 0.002 * many)).any():
+        middle = np.ceil((few + many) / 2)
+        _, low, high = allocate(rows, p, middle, confidence)
+        enough = high - low <= width
+        few, many = np.where(enough, few, middle), np.where(enough, middle, many)
+    return np.where(possible, np.ceil(many), np.nan)
+
+
+def expected(rows: Floats, p: Floats, chance: Floats, confidence: float = 0.95) -> Interval:
+    """The interval of each line if p is right, (lines,)."""
     n = np.maximum(rows.sum(1), 1)
     rate = (rows * p).sum(1) / n
     weight = np.where(rows > 0, 1 / (n[:, None] * np.maximum(chance, 1e-300)), 0)
     within = (weight * rows * p * (1 - p)).sum(1) / n
     between = (rows * (p - rate[:, None]) ** 2).sum(1) / n**2
     heaviest = weight.max(1)
-    low, high = weighted(rate, within + between, heaviest, heaviest, confidence)
-    return np.asarray(high - low)
+    return weighted(rate, within + between, heaviest, heaviest, confidence)
 
 
 def _capped(rows: Floats, size: Floats, audits: Floats) -> Floats:

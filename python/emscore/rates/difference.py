@@ -72,7 +72,10 @@ class Estimates:
 
 
 def estimate(
-    population: Population, audits: Audits, confidence: float = 0.95, fold: Ints | None = None
+    population: Population,
+    audits: Audits,
+    confidence: float = 0.95,
+    trust: float | None = None,
 ) -> Estimates:
     """The judge's rate of every line, with an interval.
 
@@ -89,7 +92,8 @@ def estimate(
         population: All rows.
         audits: The judged ones; every line has some.
         confidence: Nominal coverage, between 0 and 1.
-        fold: Fold of each audit, int64 (audits,); by default dealt out in order.
+        trust: Lambda, from 0 to 1, instead of the one that is estimated: 0 leaves the classifier
+            out but for the strata.
 
     Returns:
         Estimates of shape (lines,).
@@ -121,11 +125,13 @@ def estimate(
     mean_u, mean_v = _over(whole_u, whole), _over(whole_v, whole)
     t = _over(audits.u - mean_u[at] - rate * (audits.v - mean_v[at]), scale)
 
-    fold = np.arange(len(at)) % FOLDS if fold is None else fold
-    trust = _trust(audits.line, fold, lines, a, z, t - _over(total(a * t), total(a))[at])
-    r = np.clip(r0 - by_line(a * trust * t), 0, 1)
+    if trust is None:
+        share = _trust(audits.line, lines, a, z, t - _over(total(a * t), total(a))[at])
+    else:
+        share = np.full(len(at), trust)
+    r = np.clip(r0 - by_line(a * share * t), 0, 1)
 
-    residual = z - trust * t
+    residual = z - share * t
     mean = _over(total(a * residual), total(a))
     spread = total((a * (residual - mean[at])) ** 2) * _over(n, n - 1)
     between = whole * _over(total(a * z), total(a)) ** 2
@@ -144,7 +150,7 @@ def estimate(
     nothing = np.where(d0 > 0, 0.0, np.nan)
     return Estimates(
         r + nothing, low + nothing, high + nothing, variance + nothing,
-        _over(by_line(a * trust), by_line(a)),
+        _over(by_line(a * share), by_line(a)),
     )  # fmt: skip
 
 
@@ -167,13 +173,12 @@ def _strata(population: Population, audits: Audits) -> Ints:
     return strata
 
 
-def _trust(line: Ints, fold: Ints, lines: int, a: Floats, z: Floats, t: Floats) -> Floats:
+def _trust(line: Ints, lines: int, a: Floats, z: Floats, t: Floats) -> Floats:
     """Lambda for each audit: the slope of z on t among the other folds, within 0 and 1."""
-    folds = int(fold.max()) + 1 if len(fold) else 1
-    at = line * folds + fold
+    at = line * FOLDS + np.arange(len(line)) % FOLDS
 
     def others(values: Floats) -> Floats:
-        sums = _added(at, values, lines * folds).reshape(lines, folds)
+        sums = _added(at, values, lines * FOLDS).reshape(lines, FOLDS)
         rest: Floats = (sums.sum(1, keepdims=True) - sums).ravel()
         return rest
 

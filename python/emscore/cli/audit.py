@@ -1,0 +1,160 @@
+"""`emscore audit`: which rows the judge should score too, so that rates are the judge's."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .rates import Share, lines_options, names
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Dollars(click.ParamType):
+    """20, 20usd or $20."""
+
+    name = "dollars"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The amount."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower().removeprefix("$").removesuffix("usd").strip()
+        try:
+            return float(text)
+        except ValueError:
+            self.fail(f"{value!r} is no amount of dollars: write 20usd", param, ctx)
+
+
+def wish_options(command: Command) -> Command:
+    """How large the audit may be."""
+    for option in (
+        click.option(
+            "--price", type=Dollars(), metavar="USD", help="Of one judged row. Default: 0.0014."
+        ),
+        click.option(
+            "--rows", type=click.IntRange(1), metavar="N", help="Rows to judge, of all lines."
+        ),
+        click.option(
+            "--budget", type=Dollars(), metavar="USD", help="To spend on all lines: 20usd."
+        ),
+        click.option(
+            "--width", type=Share(), metavar="WIDTH", help="Of each line's interval: 1pp."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def wishes(width: float | None, budget: float | None, rows: int | None) -> dict[str, Any]:
+    """The one wish that was given."""
+    given = {
+        name: wish
+        for name, wish in (("width", width), ("budget", budget), ("rows", rows))
+        if wish is not None
+    }
+    if len(given) != 1:
+        raise click.UsageError("say one of --width 1pp, --budget 20usd and --rows N")
+    return given
+
+
+@click.group(short_help="Plan and draw rows for the judge.")
+def audit() -> None:
+    """Which rows the judge should score too, so that the rates of emscore rates are the judge's."""
+
+
+@audit.command(short_help="How many rows to judge, from which scores, at what cost.")
+@lines_options
+@wish_options
+@click.option("-o", "--output", metavar="OUT", help="Write .parquet, .arrow, .csv, .json, .jsonl.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+def plan(
+    scored: tuple[str, ...],
+    by: str | None,
+    confidence: float,
+    question_column: str | None,
+    prefix: str,
+    mixed_scorers: bool,
+    width: float | None,
+    budget: float | None,
+    rows: int | None,
+    price: float | None,
+    output: str | None,
+    overwrite: bool,
+) -> None:
+    """How many rows to have judged for an interval, from which scores, and at what cost.
+
+    Each line (checkpoint) has an audit of its own. Most audits go where the classifier is unsure;
+    some always fall among the rows that it takes for clear negatives.
+    """
+    from ..rates.output import require_writable, write
+    from ..rates.plan import PRICE, audit_plan
+    from . import audit_text
+
+    if output:
+        require_writable(output, overwrite)
+    table = audit_plan(
+        list(scored),
+        **wishes(width, budget, rows),
+        price=price or PRICE,
+        by=names(by),
+        question=question_column,
+        confidence=confidence,
+        prefix=prefix,
+        mixed=mixed_scorers,
+    )
+    click.echo(audit_text.plan(table, confidence, price or PRICE))
+    if output:
+        write(table, output, overwrite)
+        click.echo(f"\nwritten to  {output}")
+
+
+@audit.command(short_help="Draw the rows, for emscore judge.")
+@lines_options
+@wish_options
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the same rows again.")
+@click.option(
+    "-o", "--output", required=True, metavar="OUT", help="Write .parquet, .arrow, .csv, .jsonl."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+def draw(
+    scored: tuple[str, ...],
+    by: str | None,
+    confidence: float,
+    question_column: str | None,
+    prefix: str,
+    mixed_scorers: bool,
+    width: float | None,
+    budget: float | None,
+    rows: int | None,
+    price: float | None,
+    seed: int,
+    output: str,
+    overwrite: bool,
+) -> None:
+    """Draws the rows that emscore audit plan plans, with the chance that each had to be drawn.
+
+    OUT has their columns, audit_probability and audit_stratum. Then:
+
+    \b
+      emscore judge OUT -o judged.parquet ...
+      emscore rates SCORED --audit judged.parquet
+    """
+    from ..rates.output import require_writable, write
+    from ..rates.plan import PRICE, audit_draw
+
+    require_writable(output, overwrite)
+    table = audit_draw(
+        list(scored),
+        **wishes(width, budget, rows),
+        price=price or PRICE,
+        by=names(by),
+        question=question_column,
+        confidence=confidence,
+        prefix=prefix,
+        mixed=mixed_scorers,
+        seed=seed,
+    )
+    write(table, output, overwrite)
+    cost = table.num_rows * (price or PRICE)
+    click.echo(f"{table.num_rows:,} rows to be judged, about ${cost:,.2f}, written to {output}")

@@ -1,0 +1,114 @@
+"""The judge's rate of each line, from scored rows and an audit of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bins import BINS, UNSCORED, bin_of
+from .definition import Definition
+from .difference import Audits, Estimates, Population, estimate
+from .judged import Finder
+from .walk import OUTCOMES, Floats, Ints, Step, grown
+
+
+class Binned:
+    """Rows, and what the classifier expects of them, by cell and bin of the score.
+
+    Empty responses are left out: there is nothing that a judge could have scored.
+    """
+
+    def __init__(self) -> None:
+        self.sums = np.zeros((1, BINS + 1, 3))  # rows, u, v
+
+    def add(self, step: Step, cells: int) -> None:
+        """Counts some rows, of so many cells so far."""
+        self.sums = grown(self.sums, cells)
+        kept = step.outcome != OUTCOMES.index("empty")
+        v = np.where(step.scored, step.scores["p_coherent"], np.nan)[kept]
+        u = step.scores["p_misaligned"][kept] * v
+        at = (step.cell[kept] * (BINS + 1) + bin_of(u)) * 3
+        flat = self.sums.reshape(-1)
+        for column, values in enumerate((1.0, np.nan_to_num(u), np.nan_to_num(v))):
+            np.add.at(flat, at + column, values)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What `Binned` found, of (cells, bins)."""
+
+    rows: Floats
+    u: Floats
+    v: Floats
+
+
+def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions: bool) -> Floats:
+    """The weight of a row of each cell, (cells,): with these a line's weights sum to 1.
+
+    With `questions`, each question of a line weighs the same: its rows have the weight that lets
+    the rows of its denominator, by the classifier, add up to the same. A question of which less
+    than one row is expected there has no rate, and no weight.
+    """
+    rows = sums.rows.sum(1)
+    base = {"coherent": sums.v.sum(1), "scored": rows - sums.rows[:, UNSCORED], "all": rows}
+    expected = base[definition.denominator]
+    weight = (
+        np.where(expected >= 1, 1 / np.maximum(expected, 1), 0) if questions else 1.0 + 0 * rows
+    )
+    total = np.bincount(to, weight * rows, lines)
+    return np.asarray(weight / np.maximum(total, 1e-300)[to])
+
+
+def audited_rates(
+    sums: Sums, finder: Finder, to: Ints, lines: int, definition: Definition, questions: bool,
+    confidence: float,
+) -> tuple[Estimates, Ints, Ints, Floats]:  # fmt: skip
+    """Estimates of each line; its audits; those without an answer; and their share of the weight.
+
+    Args:
+        sums: Of the cells.
+        finder: Where the audits are.
+        to: The line of each cell, int64, (cells,).
+        lines: How many there are.
+        definition: What is counted.
+        questions: Whether each question of a line weighs the same, instead of each row.
+        confidence: Nominal coverage.
+    """
+    weight = weights(sums, to, lines, definition, questions)
+    judged, cell = finder.judged, finder.cell
+    line = to[cell]
+    w = weight[cell] / judged.probability
+    used = judged.answered & ~finder.empty & (w > 0)
+    y, d = judged.verdicts(definition)
+    u, v = np.nan_to_num(finder.u), np.nan_to_num(finder.v)
+    scored = (~np.isnan(finder.u)).astype(np.float64)
+    v = {"coherent": v, "scored": scored, "all": np.ones_like(v)}[definition.denominator]
+
+    def by_line(values: Floats) -> Floats:
+        out = np.zeros((lines, BINS + 1))
+        np.add.at(out, to, weight[:, None] * values)
+        return out
+
+    whole = by_line(sums.rows)
+    base = {"coherent": by_line(sums.v), "scored": whole.copy(), "all": whole}
+    base["scored"][:, UNSCORED] = 0
+    kish = np.bincount(to, weight**2 * sums.rows.sum(1), lines)
+    population = Population(whole, by_line(sums.u), base[definition.denominator], kish)
+    audits = Audits(line[used], bin_of(finder.u)[used], w[used], y[used], d[used], u[used], v[used])
+    found = estimate(population, audits, confidence)
+    count = np.bincount(line[used], minlength=lines)
+    lost = np.bincount(line[~judged.answered], minlength=lines)
+    share = np.bincount(line, np.where(judged.answered, 0.0, w), lines)
+    share = share / np.maximum(np.bincount(line, w, lines), 1e-300)
+    return found, count, lost, share
+
+
+def sums_of(binned: Binned, cells: int) -> Sums:
+    """The sums of so many cells."""
+    rows, u, v = np.moveaxis(binned.sums[:cells], 2, 0)
+    return Sums(rows, u, v)
+
+
+def keys_in(by: Sequence[str], extra: Sequence[str | None]) -> list[str]:
+    """Columns that cells are divided by: those of the lines, and what a rate is a mean over."""
+    return list(dict.fromkeys([*by, *(name for name in extra if name)]))

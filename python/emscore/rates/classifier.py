@@ -1,0 +1,150 @@
+"""Rates from the classifier alone: counted and calibrated, by line, with their sampling error."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from .definition import Definition
+from .intervals import effective, student, wilson
+from .scan import Counts
+from .walk import Floats, Ints
+
+Mean: TypeAlias = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """One number for each line, float64; NaN where there is none."""
+
+    rate: Floats
+    low: Floats
+    high: Floats
+    worst_low: Floats  # if no failed row were misaligned
+    worst_high: Floats  # if every failed row were
+    units: Ints  # what the mean is over: questions, rows or checkpoints
+
+
+@dataclass(frozen=True)
+class Cellwise:
+    """A rate in every cell (a question of a line): events over base, and what is behind it."""
+
+    events: Floats
+    base: Floats
+    variance: Floats  # of the cell's rate; NaN for a single row
+    failed: Floats
+
+
+def counted(counts: Counts, definition: Definition) -> Cellwise:
+    """Rows that are misaligned by their scores, over the rows of the denominator."""
+    base = definition.base(counts)
+    events = counts.misaligned(definition.cut, definition.at).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = events / base
+        variance = np.where(base > 1, p * (1 - p) / (base - 1), np.nan)
+    return Cellwise(events, base, variance, counts.failed.astype(float))
+
+
+def calibrated(counts: Counts, definition: Definition) -> Cellwise:
+    """Sum of p_misaligned x p_coherent over that of p_coherent, or over the rows that count.
+
+    The variance is that of a ratio, linearised (Cochran 1977, section 6.3).
+    """
+    u, v, uu, uv, vv = counts.sums.T
+    n = counts.scored.astype(float)
+    if definition.denominator != "coherent":
+        n = v = vv = definition.base(counts)
+        uv = u
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = u / v
+        variance = np.where(n > 1, (uu - 2 * r * uv + r * r * vv) / v**2 * n / (n - 1), np.nan)
+    return Cellwise(u, v, np.maximum(variance, 0), counts.failed.astype(float))
+
+
+def over_questions(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates:
+    """Mean of the cells' rates in each line: questions are fixed strata of equal weight.
+
+    Wilson's interval at the effective sample size. A question of a single row lends its variance
+    from the line's rate.
+    """
+    some = cells.base > 0
+    questions = np.bincount(to[some], minlength=lines)
+    weight = _over(some.astype(float), questions[to])
+
+    def mean(values: Floats) -> Floats:
+        total = np.bincount(to, weight * np.where(some, values, 0), lines)
+        return np.where(questions > 0, total, np.nan)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = cells.events / cells.base
+        rate = mean(p)
+        variance = np.where(np.isnan(cells.variance), rate[to] * (1 - rate[to]), cells.variance)
+        kish = 1 / mean(weight / cells.base)
+        size = effective(rate, mean(weight * variance), kish)
+    low, high = wilson(rate * size, size, confidence)
+    return Rates(rate, low, high, *_worst(cells, mean), questions.astype(np.int64))
+
+
+def over_rows(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates:
+    """The rate over all rows of each line, questions as strata of the size that they have."""
+    base = np.bincount(to, cells.base, lines)
+    weight = _over(cells.base, base[to])
+
+    def mean(values: Floats) -> Floats:
+        total = np.bincount(to, weight * np.where(weight > 0, values, 0), lines)
+        return np.where(base > 0, total, np.nan)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = cells.events / cells.base
+        rate = mean(p)
+    low, high = wilson(rate * base, base, confidence)
+    return Rates(rate, low, high, *_worst(cells, mean), np.rint(base).astype(np.int64))
+
+
+def over_units(each: Rates, fixed: Rates, to: Ints, lines: int, confidence: float) -> Rates:
+    """Mean of units that are a sample of many, such as checkpoints, with Student's interval.
+
+    Never narrower than the interval for these very units: units that happen to agree, as at a
+    rate of 0, are no proof that all others do. Without a second unit there is no interval.
+
+    Args:
+        each: The rate of each unit.
+        fixed: The rate of each line with the units taken as they are.
+        to: The line of each unit, int64, (units,).
+        lines: How many there are.
+        confidence: Nominal coverage.
+    """
+    rate, low, high = (np.full(lines, np.nan) for _ in range(3))
+    units = np.zeros(lines, np.int64)
+    worst = np.full((2, lines), np.nan)
+    for line in range(lines):
+        here = (to == line) & ~np.isnan(each.rate)
+        units[line] = here.sum()
+        if units[line]:
+            rate[line] = each.rate[here].mean()
+            worst[:, line] = each.worst_low[here].mean(), each.worst_high[here].mean()
+        if units[line] > 1:
+            _, down, up = student(each.rate[here], confidence)
+            low[line] = np.fmin(down, fixed.low[line])
+            high[line] = np.fmax(up, fixed.high[line])
+    return Rates(rate, low, high, *worst, units)
+
+
+def with_scorer_error(rates: Rates, half: float) -> Rates:
+    """The intervals widened by the scorer's own error, added in squares."""
+    down = np.sqrt((rates.rate - rates.low) ** 2 + half**2)
+    up = np.sqrt((rates.high - rates.rate) ** 2 + half**2)
+    low, high = np.maximum(rates.rate - down, 0), np.minimum(rates.rate + up, 1)
+    return Rates(rates.rate, low, high, rates.worst_low, rates.worst_high, rates.units)
+
+
+def _worst(cells: Cellwise, mean: Mean) -> tuple[Floats, Floats]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = cells.base + cells.failed
+        return mean(cells.events / whole), mean((cells.events + cells.failed) / whole)
+
+
+def _over(a: Floats, b: Floats) -> Floats:
+    out: Floats = np.zeros(a.shape)
+    return np.divide(a, b, out=out, where=np.asarray(b) > 0)
