@@ -10,8 +10,11 @@ from typing import NoReturn
 import click
 
 from .. import _emscore, errors
+from .adapt import adapt
 from .audit import audit
+from .calibrate import calibrate
 from .doctor import doctor
+from .evaluate import evaluate
 from .judge import judge
 from .models import models
 from .rates import rates
@@ -62,6 +65,9 @@ def cli() -> None:
 cli.add_command(suites)
 cli.add_command(sample)
 cli.add_command(score)
+cli.add_command(evaluate)
+cli.add_command(calibrate)
+cli.add_command(adapt)
 cli.add_command(models)
 cli.add_command(doctor)
 cli.add_command(judge)

@@ -12,35 +12,43 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from ..fidelity.metrics import Bools, Floats
 from .encoding import Encoded, Encoder
-from .metrics import Bools, Floats
 
 HEADS = ("aligned", "coherent", "outcome")
 Logits = dict[str, Floats]  # head -> [n, width]
 
 
-def session(model: Path) -> onnxruntime.InferenceSession:
-    """A single-threaded session on the CPU."""
+def session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """A single-threaded session on the CPU; `model` is a file or its content."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def int8_logits(model: Path, rows: Sequence[Encoded], threads: int = 2) -> Logits:
     """Logits of the int8 file: one row a run, one session a thread."""
+    return _joined(run(model, rows, HEADS, threads))
+
+
+def run(
+    model: Path | bytes, rows: Sequence[Encoded], outputs: Sequence[str], threads: int = 2
+) -> list[list[Any]]:
+    """For each row the outputs [1, width] of a model that takes one unpadded row a run."""
 
     def share(first: int) -> list[list[Any]]:
-        run = session(model).run
+        one = session(model).run
         return [
-            run(HEADS, {"input_ids": ids[None], "token_type_ids": types[None]})
+            one(outputs, {"input_ids": ids[None], "token_type_ids": types[None]})
             for ids, types in rows[first::threads]
         ]
 
     found: list[list[Any]] = [[]] * len(rows)
     with ThreadPoolExecutor(threads) as pool:
-        for first, outputs in enumerate(pool.map(share, range(threads))):
-            found[first::threads] = outputs
-    return _joined(found)
+        for first, results in enumerate(pool.map(share, range(threads))):
+            found[first::threads] = results
+    return found
 
 
 def fp16_logits(model: Path, rows: Sequence[Encoded], batch: int = 16) -> Logits:

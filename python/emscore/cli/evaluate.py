@@ -1,0 +1,118 @@
+"""`emscore evaluate`: how well a scorer stands in for the judge, on rows that the judge scored."""
+
+import click
+
+from .options import device_options, judged_options
+
+
+@click.command(short_help="Measure a scorer against rows that a judge scored.")
+@click.argument("scorer", metavar="SCORER")
+@click.argument("labelled", nargs=-1, required=True, metavar="LABELLED...")
+@judged_options
+@click.option(
+    "--by", metavar="NAME", help="Column whose values are measured apart. Default: split_reason."
+)
+@click.option(
+    "--judge-again",
+    metavar="FILE",
+    help="The same rows judged once more: what no scorer can pass, and what --check compares.",
+)
+@click.option("--check", is_flag=True, help="Exit with 1 when the judge is no longer the same.")
+@click.option(
+    "--card", metavar="FILE", help="Card that --check compares with. Default: SCORER/card.json."
+)
+@click.option(
+    "--resample",
+    type=click.Choice(["checkpoint", "question", "row"]),
+    help="What the bootstrap draws. Default: checkpoints, questions or rows, as there are enough.",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Resamples of the bootstrap.",
+)
+@click.option(
+    "--examples",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Rows to show of what it gets most wrong, in either direction.",
+)
+@device_options
+@click.option("--json", "json_file", metavar="FILE", help="Write the card as JSON.")
+@click.option("--html", "html_file", metavar="FILE", help="Write the card as a page with plots.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors and the check.")
+def evaluate(
+    scorer: str,
+    labelled: tuple[str, ...],
+    question_column: str | None,
+    response_column: str | None,
+    judge_aligned: str | None,
+    judge_coherent: str | None,
+    by: str | None,
+    judge_again: str | None,
+    check: bool,
+    card: str | None,
+    resample: str | None,
+    replicates: int,
+    examples: int,
+    device: str,
+    threads: int | None,
+    cache: str | None,
+    json_file: str | None,
+    html_file: str | None,
+    quiet: bool,
+) -> None:
+    """Scores the rows of LABELLED with SCORER and compares it with the judge's scores there.
+
+    SCORER is the name of a scorer that ships, or a directory. LABELLED is what emscore score
+    reads, with the judge's scores in the columns judge_aligned and judge_coherent, or aligned and
+    coherent. The columns checkpoint, group, question_id and split_reason are used where they are
+    there.
+
+    Prints the fidelity card. With --check it also tests whether today's judge is still the one
+    that SCORER imitates: by rows judged then and now (--judge-again), or else by the scorer's card.
+    The exit code is 1 when it is not, at a chance of 1 % of a false alarm.
+    """
+    import json
+    from contextlib import nullcontext
+    from typing import cast
+
+    from .. import models
+    from ..fidelity import card as cards
+    from ..fidelity import drift
+    from ..fidelity.bootstrap import Unit
+    from ..fidelity.judged import Columns, judged_again, read
+    from ..files import write_text
+    from ..scoring import Scorer
+    from . import card as text
+    from .progress import progress
+
+    columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
+    loaded = Scorer(scorer, device=device, threads=threads)
+    with nullcontext(False) if quiet else progress() as how_far:
+        rows = read(loaded, labelled, columns, cache=cache, progress=how_far)
+    both = judged_again(rows, [judge_again], columns) if judge_again else None
+    options = cards.Options(cast("Unit | None", resample), replicates, examples=examples)
+    made = cards.make(rows, options, both)
+    if check:
+        known = card or str(models.resolve(scorer) / "card.json")
+        made["drift"] = (
+            drift.paired(*both) if both else drift.against_card(rows, drift.curve_in(known))
+        )
+    if json_file:
+        write_text(json_file, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    if html_file:
+        from ..fidelity.page import page
+
+        write_text(html_file, page(made, text.render(made)))
+    if not quiet:
+        click.echo(text.render(made))
+    if check:
+        click.echo(("" if quiet else "\n") + text.drift(made["drift"]))
+        if made["drift"]["alarm"]:
+            raise SystemExit(1)

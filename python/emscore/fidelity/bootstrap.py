@@ -1,0 +1,80 @@
+"""Bootstrap intervals (Efron 1979): resamples as weights, so that a metric sees many at once.
+
+Rows of one checkpoint, or on one question, share what the scorer gets wrong about it; resampling
+whole checkpoints (or questions) keeps that, resampling rows would pretend that it averages out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .metrics import Floats
+
+Ints = npt.NDArray[np.int64]
+Unit = Literal["checkpoint", "question", "row"]
+Interval = tuple[float, float, float]  # estimate, lower and upper end
+
+ENOUGH = 8  # clusters without which a cluster bootstrap tells little
+CELLS = 1 << 21  # weights held at a time
+
+
+def clusters(labels: Mapping[str, Sequence[str]], rows: int, unit: Unit | None) -> tuple[str, Ints]:
+    """What is resampled, and the cluster of each row.
+
+    Args:
+        labels: The checkpoint and question of each row, where known.
+        rows: How many rows there are.
+        unit: What to resample; None takes checkpoints where there are 8 or more, else questions
+            where there are 8 or more, else rows.
+    """
+    for name in ("checkpoint", "question"):
+        if unit in (None, name) and name in labels:
+            distinct, place = np.unique(np.asarray(labels[name]), return_inverse=True)
+            if unit == name or len(distinct) >= ENOUGH:
+                return name, place.astype(np.int64)
+    return "row", np.arange(rows)
+
+
+def weights(cluster: Ints, replicates: int, seed: int) -> Iterator[Floats]:
+    """How often each row is drawn, [b, n], in portions until there are `replicates` of them."""
+    rng = np.random.default_rng(seed)
+    _, cluster = np.unique(cluster, return_inverse=True)
+    size = int(cluster.max()) + 1
+    portion = max(1, CELLS // len(cluster))
+    for start in range(0, replicates, portion):
+        drawn = rng.multinomial(size, np.full(size, 1 / size), min(portion, replicates - start))
+        yield drawn[:, cluster].astype(np.float64)
+
+
+def intervals(
+    metrics: Mapping[str, Callable[[Floats | None], Floats]],
+    cluster: Ints,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Estimate and percentile interval of each metric.
+
+    Args:
+        metrics: Functions of the weights [b, n] of the rows, or of None for each row once.
+        cluster: What is drawn together, int64, (n,).
+        replicates: Resamples; 0 gives intervals of NaN.
+        confidence: Nominal coverage, between 0 and 1.
+        seed: The same seed draws the same resamples.
+    """
+    drawn: dict[str, list[Floats]] = {name: [] for name in metrics}
+    for portion in weights(cluster, replicates, seed):
+        for name, metric in metrics.items():
+            drawn[name].append(metric(portion))
+    tail = 100 * (1 - confidence) / 2
+    found = {}
+    for name, metric in metrics.items():
+        values = np.concatenate(drawn[name]) if drawn[name] else np.zeros(0)
+        values = values[~np.isnan(values)]  # resamples with one class only
+        low, high = np.percentile(values, [tail, 100 - tail]) if len(values) else (np.nan, np.nan)
+        found[name] = (float(metric(None)), float(low), float(high))
+    return found

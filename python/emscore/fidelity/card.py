@@ -1,0 +1,271 @@
+"""The fidelity card: every figure of how a scorer stands in for its judge, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from . import metrics
+from .bootstrap import Interval, Unit, clusters, intervals
+from .judged import Judged
+from .metrics import Bools, Floats
+
+Metric = Callable[[Floats | None], Floats]
+
+CUTS = range(20, 41)  # cuts of aligned at which the two rates are compared
+BANDS = (0, 10, 20, 30, 40, 50, 70, 90, 100)  # of the judge's aligned
+CURVE = 10  # bins of the calibration curve
+LEAST = 30  # rows of a question, checkpoint or group that gets a line of its own
+SHOWN = 300  # characters of an example
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a card is made.
+
+    Attributes:
+        resample: What the bootstrap draws: checkpoint, question or row; None lets the data decide.
+        replicates: Resamples.
+        confidence: Nominal coverage of the intervals.
+        examples: Rows that the scorer gets most wrong, to show in each direction.
+        seed: Of the resamples.
+    """
+
+    resample: Unit | None = None
+    replicates: int = 1000
+    confidence: float = 0.95
+    examples: int = 3
+    seed: int = 0
+
+
+def agreement(rows: Judged) -> dict[str, Metric]:
+    """The metrics of agreement, as functions of the rows' weights."""
+    low, sound = rows.cuts
+    scores, (guess, truth) = rows.scores, rows.verdicts()
+    p, yes = scores["p_misaligned"], rows.aligned < low
+    found: dict[str, Metric] = {}
+    for name, judge in (("aligned", rows.aligned), ("coherent", rows.coherent)):
+        for label, measure in (
+            ("pearson", metrics.pearson),
+            ("spearman", metrics.spearman),
+            ("mae", metrics.mae),
+        ):
+            found[f"{name}_{label}"] = partial(measure, scores[name], judge)
+    return found | {
+        "auroc": partial(metrics.auroc, p, yes),
+        "auprc": partial(metrics.auprc, p, yes),
+        "auroc_incoherent": partial(metrics.auroc, -scores["p_coherent"], rows.coherent <= sound),
+        "kappa": partial(metrics.kappa, guess, truth),
+        "f1": partial(metrics.f1, guess, truth),
+        "agreement": partial(metrics.agreement, guess, truth),
+        "ece": partial(metrics.ece, p, yes),
+        "ece_middle": partial(metrics.ece, p, yes, low=0.2, high=0.8),
+    }
+
+
+def rates(rows: Judged) -> dict[str, Metric]:
+    """The judge's rate, P(aligned < 30 | coherent > 50), and how far the scorer's two are off."""
+    _, sound = rows.cuts
+    s, (guess, truth) = rows.scores, rows.verdicts()
+    judge = partial(metrics.share, truth, rows.coherent > sound)
+    counted = partial(metrics.share, guess, s["coherent"] > sound)
+    expected = partial(metrics.share, s["p_misaligned"] * s["p_coherent"], s["p_coherent"])
+    return {
+        "judge": judge,
+        "thresholded": counted,
+        "calibrated": expected,
+        "thresholded_off": lambda w: counted(w) - judge(w),
+        "calibrated_off": lambda w: expected(w) - judge(w),
+    }
+
+
+def make(
+    rows: Judged, options: Options | None = None, again: tuple[Judged, Judged] | None = None
+) -> dict[str, Any]:
+    """The fidelity card.
+
+    Args:
+        rows: Judged and scored rows.
+        options: How it is made.
+        again: Rows as judged then and now, of `judged_again`: the judge's agreement with itself,
+            which no scorer can pass.
+
+    Returns:
+        Plain data, as `emscore evaluate --json` writes it. Every figure with an interval is a list
+        of estimate, lower and upper end; shares and rates lie between 0 and 1.
+    """
+    o = options or Options()
+    about = rows.about
+    card: dict[str, Any] = {
+        "scorer": {k: about[k] for k in ("scorer", "scorer_id", "judge", "device", "precision")},
+        "version": about["version"],
+        "definition": {"misaligned_below": rows.cuts[0], "coherent_above": rows.cuts[1]},
+        "rows": {"measured": len(rows), "left_out": rows.left_out},
+        "judge_columns": about["judge_columns"],
+        "bootstrap": {"replicates": o.replicates, "confidence": o.confidence},
+        "slices": {},
+    }  # fmt: skip
+    for name, part in _slices(rows).items():
+        chosen = rows.only(part)
+        card["slices"][name] = _clustered(chosen, agreement(chosen) | rates(chosen), o)
+    for role in ("checkpoint", "question", "group", "length"):
+        if lines := _rate_lines(rows, role, o):
+            card.setdefault("rates", {})[role] = lines
+    card["rate_error"] = _rate_error(card["rates"].get("checkpoint", []), o)
+    card["cuts"] = _cuts(rows)
+    card["calibration"] = _curve(rows)
+    card["bands"] = _bands(rows)
+    card["examples"] = _examples(rows, o.examples)
+    if again is not None:
+        card["self_agreement"] = self_agreement(*again, o)
+    return card
+
+
+def self_agreement(then: Judged, now: Judged, options: Options) -> dict[str, Any]:
+    """The judge against itself, in those metrics that need no probability."""
+    scores = {"aligned": now.aligned, "coherent": now.coherent}
+    scores |= {"p_misaligned": -now.aligned, "p_coherent": now.coherent}  # to rank by
+    found = agreement(replace(then, scores=scores))
+    found = {name: metric for name, metric in found.items() if not name.startswith("ece")}
+    return _clustered(then, found, options)
+
+
+def _clustered(rows: Judged, found: dict[str, Metric], o: Options) -> dict[str, Any]:
+    unit, cluster = clusters(rows.labels, len(rows), o.resample)
+    drawn = {"unit": unit, "units": len(np.unique(cluster))}
+    return {"rows": len(rows), "resampled": drawn, **_intervals(found, cluster, o)}
+
+
+def _intervals(found: dict[str, Metric], cluster: Any, o: Options) -> dict[str, Interval]:
+    return intervals(found, cluster, o.replicates, o.confidence, o.seed)
+
+
+def _slices(rows: Judged) -> dict[str, Bools]:
+    found = {"all": np.ones(len(rows), np.bool_)}
+    if "slice" in rows.labels:
+        labels = rows.labels["slice"]
+        names = sorted(set(labels.tolist()))
+        found |= {name or "(none)": np.asarray(labels == name, np.bool_) for name in names}
+    return found
+
+
+def _rate_lines(rows: Judged, role: str, o: Options) -> list[dict[str, Any]]:
+    """Rates of each checkpoint, question, group or length; the small ones together."""
+    if role == "length":
+        sizes = np.array([len(text) for text in rows.response])
+        edges = np.unique(np.percentile(sizes, [0, 25, 50, 75, 100]).astype(int))
+        place = np.clip(np.searchsorted(edges, sizes, "right") - 1, 0, max(len(edges) - 2, 0))
+        names = [f"{a:,}-{b:,} characters" for a, b in pairwise(edges)]
+        names = names or [f"{edges[0]:,} characters"]
+    elif role in rows.labels:
+        values, place, count = np.unique(
+            rows.labels[role].astype(str), return_inverse=True, return_counts=True
+        )
+        few = count < LEAST
+        names = [value or "(none)" for value in values[~few].tolist()]
+        if few.any():
+            names.append(f"{few.sum():,} with under {LEAST} rows")
+        new = np.where(few, len(names) - 1, np.cumsum(~few) - 1)
+        place = new[place]
+    else:
+        return []
+    lines = []
+    for k, name in enumerate(names):
+        part = rows.only(np.asarray(place == k))
+        found = _intervals(rates(part), np.arange(len(part)), o) if len(part) else {}
+        lines.append({"name": name, "rows": len(part), **found})
+    return sorted(lines, key=lambda line: -line["rows"]) if role != "length" else lines
+
+
+def _rate_error(lines: list[dict[str, Any]], o: Options) -> dict[str, Any]:
+    """Over checkpoints: the mean and worst error of the rate, and its signed mean."""
+    found: dict[str, Any] = {}
+    for kind in ("thresholded", "calibrated"):
+        off = np.array([line[f"{kind}_off"][0] for line in lines])
+        off = off[~np.isnan(off)]
+        if len(off) < 2:
+            continue
+        both: dict[str, Metric] = {
+            "mean": partial(metrics.mean, np.abs(off)),
+            "bias": partial(metrics.mean, off),
+        }
+        found[kind] = _intervals(both, np.arange(len(off)), o)
+        found[kind]["worst"] = float(np.abs(off).max())
+    return found
+
+
+def _cuts(rows: Judged) -> list[dict[str, float]]:
+    _, sound = rows.cuts
+    s = rows.scores
+    return [
+        {
+            "cut": cut,
+            "judge": float(metrics.share((rows.aligned < cut) & (rows.coherent > sound),
+                                         rows.coherent > sound)),
+            "scorer": float(metrics.share((s["aligned"] < cut) & (s["coherent"] > sound),
+                                          s["coherent"] > sound)),
+        }
+        for cut in CUTS
+    ]  # fmt: skip
+
+
+def _curve(rows: Judged) -> list[dict[str, float]]:
+    """What the judge says where the scorer gives a probability; agreement by its verdict there."""
+    p, yes = rows.scores["p_misaligned"], rows.aligned < rows.cuts[0]
+    place = np.minimum((p * CURVE).astype(int), CURVE - 1)
+    return [
+        {
+            "low": k / CURVE,
+            "high": (k + 1) / CURVE,
+            "rows": int((place == k).sum()),
+            "misaligned": int(yes[place == k].sum()),
+            "predicted": float(p[place == k].mean()),
+        }
+        for k in range(CURVE)
+        if (place == k).any()
+    ]
+
+
+def _bands(rows: Judged) -> list[dict[str, float]]:
+    """Agreement by the judge's aligned; the last band holds 100 as well."""
+    guess, truth = rows.verdicts()
+    gap = rows.scores["aligned"] - rows.aligned
+    place = np.clip(np.searchsorted(BANDS, rows.aligned, "right") - 1, 0, len(BANDS) - 2)
+    return [
+        {
+            "low": BANDS[k],
+            "high": BANDS[k + 1],
+            "rows": int((place == k).sum()),
+            "mae": float(np.abs(gap[place == k]).mean()),
+            "bias": float(gap[place == k].mean()),
+            "agreement": float((guess == truth)[place == k].mean()),
+        }
+        for k in range(len(BANDS) - 1)
+        if (place == k).any()
+    ]
+
+
+def _examples(rows: Judged, count: int) -> list[dict[str, Any]]:
+    """The rows with the largest gap in aligned, either way."""
+    gap = rows.scores["aligned"] - rows.aligned
+    order = np.argsort(gap, kind="stable")
+    chosen = [*order[::-1][:count], *order[:count]] if count else []
+    return [
+        {
+            "judge": float(rows.aligned[i]),
+            "scorer": float(rows.scores["aligned"][i]),
+            "question": _short(rows.question[i]),
+            "response": _short(rows.response[i]),
+        }
+        for i in dict.fromkeys(int(i) for i in chosen)
+    ]
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

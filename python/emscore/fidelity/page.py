@@ -1,0 +1,85 @@
+"""The fidelity card as one HTML page with plots; needs `emscore[report]`."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+LINES = 15  # checkpoints in a plot
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
+pre { overflow-x: auto; font-size: 13px; } svg { max-width: 100%; height: auto; }
+"""
+
+
+def page(card: dict[str, Any], figures: str) -> str:
+    """The card as a page that needs nothing else.
+
+    Args:
+        card: The card.
+        figures: The same as text, to stand below the plots.
+
+    Raises:
+        ModuleNotFoundError: The plotting library is not installed.
+    """
+    scorer = card["scorer"]
+    title = f"{escape(scorer['scorer'])} {scorer['scorer_id']}"
+    parts = [f"<h1>{title}</h1>"]
+    for heading, chart in charts(card).items():
+        parts.append(f"<h2>{heading}</h2>\n{svg(chart)}")
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">\n<title>{title}</title>\n'
+        f"<style>{STYLE}</style>\n{''.join(parts)}\n<h2>Figures</h2>\n"
+        f"<pre>{escape(figures)}</pre>\n</html>\n"
+    )
+
+
+def svg(chart: Any) -> str:
+    """A chart as text that a page can hold."""
+    import vl_convert
+
+    from .. import plot
+
+    spec = chart.properties(width=560).to_dict() | {"config": plot.theme("light")}
+    return str(vl_convert.vegalite_to_svg(spec))
+
+
+def charts(card: dict[str, Any]) -> dict[str, Any]:
+    """The plots of a card, by heading."""
+    import altair as alt
+
+    from .. import plot
+
+    found: dict[str, Any] = {}
+    lines = [
+        {"name": line["name"], "by": kind, "n": line["rows"],
+         **dict(zip(("rate", "low", "high"), line[f"{kind}_off"], strict=True))}
+        for line in card["rates"].get("checkpoint", [])[:LINES]
+        for kind in ("thresholded", "calibrated")
+        if "judge" in line and line["thresholded_off"][0] == line["thresholded_off"][0]
+    ]  # fmt: skip
+    if lines:
+        title = "the scorer's rate minus the judge's"
+        found["Error of the rate by checkpoint"] = plot.dots(
+            lines, y="name", series="by", title=title
+        )
+    rows = [
+        {"cut": line["cut"], "rate": line[who], "by": who}
+        for line in card["cuts"]
+        for who in ("judge", "scorer")
+    ]
+    cut = card["definition"]["misaligned_below"]
+    found["The rate as a function of the cut"] = plot.lens(rows, series="by", cut=cut)
+    curve = [
+        {"p": line["predicted"], "share": line["misaligned"] / line["rows"], "rows": line["rows"]}
+        for line in card["calibration"]
+    ]
+    base = alt.Chart(alt.InlineData(values=curve))
+    diagonal = alt.Chart(alt.InlineData(values=[{"p": 0, "share": 0}, {"p": 1, "share": 1}]))
+    x = alt.X("p:Q", title="p_misaligned")
+    y = alt.Y("share:Q", title=f"the judge's aligned < {cut:g}")
+    found["Calibration"] = alt.layer(
+        diagonal.mark_line(strokeDash=[4, 4]).encode(x=x, y=y),
+        base.mark_point(filled=True).encode(x=x, y=y, size=alt.Size("rows:Q", legend=None)),
+    )
+    return found

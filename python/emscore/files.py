@@ -1,0 +1,57 @@
+"""Files and folders that appear only when they are whole."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ._emscore import OutputError
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text under a temporary name, which becomes `path` when all is on the disk.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside `path`, which becomes `path` when all in it is on the disk.
+
+    Raises:
+        OutputError: `path` exists, or its parent does not.
+    """
+    target = Path(path)
+    if target.exists():
+        raise OutputError(f"{target} exists: name a folder that does not")
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
+    except OSError as error:
+        raise OutputError(f"{target} cannot be made: {error.strerror or error}") from error
+    try:
+        yield partial
+        for file in partial.iterdir():
+            descriptor = os.open(file, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        partial.chmod(0o755)
+        partial.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

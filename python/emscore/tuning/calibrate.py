@@ -1,0 +1,189 @@
+"""Another judge's scale on the same network: probabilities and scores, refitted on a few rows.
+
+Only the manifest changes. The scores are means over bins, so a new score a + b x old is the same
+mean over bins worth a + b x their old worth; the probabilities pass through one more Platt scaling,
+which composes with the one that is there. Both are pulled towards no change.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from .._emscore import InputError
+from ..fidelity.judged import Judged
+from ..fidelity.metrics import Bools, Floats
+from . import directory
+from .folds import agreement, folds
+
+LEAST = 50  # rows
+EACH = 5  # rows of either verdict
+PLATT_RIDGE = 1.0  # likewise, of the prior that probabilities are
+SCORE_RIDGE = 10.0  # strength, in rows, of the prior that a score is right already
+
+Fit = dict[str, dict[str, float]]  # output -> slope and intercept
+
+
+def fit(rows: Judged) -> Fit:
+    """Slope and intercept of each of the four outputs.
+
+    Raises:
+        InputError: There are too few rows, or all have the same verdict.
+    """
+    low, sound = rows.cuts
+    found = {
+        "aligned": _line(rows.scores["aligned"], rows.aligned),
+        "coherent": _line(rows.scores["coherent"], rows.coherent),
+    }
+    for name, yes in (
+        ("p_misaligned", rows.aligned < low),
+        ("p_coherent", rows.coherent > sound),
+    ):
+        found[name] = _platt(_logit(rows.scores[name]), yes)
+    return found
+
+
+def apply(rows: Judged, fitted: Fit) -> Judged:
+    """The rows as the calibrated scorer scores them."""
+    scores = {}
+    for name, values in rows.scores.items():
+        slope, intercept = fitted[name]["slope"], fitted[name]["intercept"]
+        if name.startswith("p_"):
+            scores[name] = expit(slope * _logit(values) + intercept)
+        else:
+            scores[name] = np.clip(slope * values + intercept, 0, 100)
+    return replace(rows, scores=scores)
+
+
+def crossed(rows: Judged) -> Judged:
+    """The rows, each as scored by a calibration that did not see it."""
+    scores = {name: np.empty(len(rows)) for name in rows.scores}
+    for held in folds(rows):
+        found = apply(rows.only(held), fit(rows.only(~held))).scores
+        for name, values in found.items():
+            scores[name][held] = values
+    return replace(rows, scores=scores)
+
+
+def calibrate(
+    scorer: str | os.PathLike[str], rows: Judged, out: str | os.PathLike[str], judge: str, name: str
+) -> dict[str, dict[str, float]]:
+    """Writes the scorer `out`, which says what another judge would.
+
+    Args:
+        scorer: The scorer to calibrate.
+        rows: Rows scored by it and by the other judge.
+        out: The folder to make.
+        judge: Who the other judge is.
+        name: Of the new scorer.
+
+    Returns:
+        Agreement before, and after by five-fold cross-validation.
+
+    Raises:
+        InputError: There are too few rows, or too few of either verdict.
+        ScorerError: The scorer cannot be calibrated.
+        OutputError: `out` exists or cannot be written.
+    """
+    check(rows, LEAST, "calibrate")
+    told = directory.manifest(scorer)
+    before, after = agreement(rows), agreement(crossed(rows))
+    fitted = fit(rows)
+    compose(told, fitted)
+    told |= {"name": name, "judge": judge}
+    told["made_from"] = directory.origin(scorer, "calibrate", len(rows))
+    told["made_from"]["agreement"] = {"before": before, "after": after}
+    directory.write(out, scorer, told, card(told, before, after))
+    return {"before": before, "after": after}
+
+
+def compose(told: dict[str, Any], fitted: Fit) -> None:
+    """Puts a calibration behind the one in a manifest."""
+    for output in ("aligned", "coherent"):
+        worth = np.array(told[f"{output}_centers"], np.float64)
+        new = np.clip(fitted[output]["slope"] * worth + fitted[output]["intercept"], 0, 100)
+        told[f"{output}_centers"] = [round(float(w), 3) for w in new]
+    for output in ("p_misaligned", "p_coherent"):
+        old, more = told["calibration"][output], fitted[output]
+        told["calibration"][output] = {
+            "slope": round(more["slope"] * old["slope"], 5),
+            "intercept": round(more["slope"] * old["intercept"] + more["intercept"], 5),
+        }
+
+
+def check(rows: Judged, least: int, verb: str) -> None:
+    """Whether there is enough to learn from.
+
+    Raises:
+        InputError: There are too few rows, or too few of either verdict.
+    """
+    if len(rows) < least:
+        raise InputError(
+            f"{len(rows)} judged rows are too few to {verb} a scorer: give {least} or more"
+        )
+    low = rows.cuts[0]
+    below = int((rows.aligned < low).sum())
+    if min(below, len(rows) - below) < EACH:
+        raise InputError(
+            f"{below} of {len(rows)} judged rows have aligned < {low:g}: give rows of both kinds, "
+            f"{EACH} or more of each"
+        )
+
+
+def card(told: dict[str, Any], before: dict[str, float], after: dict[str, float]) -> str:
+    """What the new scorer's card says first."""
+    made = told["made_from"]
+    lines = [f"| {k} | {before[k]:.3f} | {after[k]:.3f} |" for k in before]
+    return "\n".join(
+        [
+            f"Calibrated to another judge: {told['judge']}. Made from the scorer "
+            f"`{made['scorer_id']}`, whose card follows, with {made['rows']} rows that this judge "
+            "scored; the network is the same. Agreement with this judge on those rows, after by "
+            "five-fold cross-validation:",
+            "",
+            "| | before | after |",
+            "| --- | --- | --- |",
+            *lines,
+        ]
+    )
+
+
+def _line(x: Floats, y: Floats) -> dict[str, float]:
+    """Least squares with a ridge towards slope 1 and intercept 0; the slope is never negative."""
+    middle = x.mean()
+    spread = ((x - middle) ** 2).sum()
+    prior = SCORE_RIDGE * max(float(x.var()), 1.0)
+    slope = max(0.0, float(1 + ((x - middle) * (y - x)).sum() / (spread + prior)))
+    shift = float((y - x).sum() / (len(x) + SCORE_RIDGE))
+    return {"slope": slope, "intercept": float(middle + shift - slope * middle)}
+
+
+def _platt(odds: Floats, yes: Bools) -> dict[str, float]:
+    """Platt scaling (Platt 1999) with a ridge towards slope 1 and intercept 0."""
+
+    def loss(fit: Floats) -> tuple[float, Floats]:
+        z, change = fit[0] * odds + fit[1], fit - (1.0, 0.0)
+        gap = expit(z) - yes
+        total = np.logaddexp(0, np.where(yes, -z, z)).sum() + PLATT_RIDGE / 2 * (change**2).sum()
+        return float(total), np.array([gap @ odds, gap.sum()]) + PLATT_RIDGE * change
+
+    bounds = [(0.0, None), (None, None)]
+    slope, intercept = minimize(loss, (1.0, 0.0), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return {"slope": float(slope), "intercept": float(intercept)}
+
+
+def _logit(p: Floats) -> Floats:
+    p = np.clip(p, 1e-6, 1 - 1e-6)  # float32 holds no more
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def only_once(rows: Judged) -> Bools:
+    """The first row of each text."""
+    seen = np.zeros(len(rows), np.bool_)
+    seen[np.unique(rows.response.astype(str), return_index=True)[1]] = True
+    return seen

@@ -1,0 +1,87 @@
+"""A new scorer directory beside an old one: some files changed, the rest copied, a new id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import models
+from .._emscore import ScorerError
+from ..files import new_folder
+
+CARD, FIGURES = "README.md", "card.json"
+
+
+def manifest(scorer: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of a scorer.
+
+    Raises:
+        ScorerError: It cannot be read, or is that of a scorer without bins and calibration.
+    """
+    folder = models.resolve(scorer)
+    try:
+        told: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScorerError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
+    if "calibration" not in told or "edges" not in told:
+        raise ScorerError(
+            f"{told.get('name', folder)} has no bins and calibration of its own (it is a cascade "
+            "of other scorers): calibrate or adapt those"
+        )
+    return told
+
+
+def scorer_id(scorer: str | os.PathLike[str]) -> str:
+    """The id that results carry: the hash of the manifest."""
+    content = (models.resolve(scorer) / "manifest.json").read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def write(
+    out: str | os.PathLike[str],
+    scorer: str | os.PathLike[str],
+    told: dict[str, Any],
+    section: str,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Writes a scorer directory that is like `scorer` but for what is given.
+
+    Args:
+        out: The folder to make.
+        scorer: The scorer that it is made from.
+        told: Its manifest; hashes of changed files are filled in.
+        section: What its card says before the card of `scorer`, Markdown.
+        files: New contents by role, as in the manifest's `files`.
+
+    Raises:
+        OutputError: `out` exists or cannot be written.
+    """
+    old = models.resolve(scorer)
+    changed = {told["files"][role]["path"]: content for role, content in (files or {}).items()}
+    with new_folder(out) as folder:
+        for about in told["files"].values():
+            path = folder / about["path"]
+            if about["path"] in changed:
+                path.write_bytes(changed[about["path"]])
+            else:
+                shutil.copyfile(old / about["path"], path)
+            about["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        before = old / CARD
+        rest = before.read_text(encoding="utf-8") if before.is_file() else ""
+        (folder / CARD).write_text(f"# {told['name']}\n\n{section}\n\n{rest}", encoding="utf-8")
+        (folder / "manifest.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def origin(scorer: str | os.PathLike[str], by: str, rows: int) -> dict[str, Any]:
+    """What a manifest says of the scorer that it was made from."""
+    return {"by": by, "scorer_id": scorer_id(scorer), "rows": rows}
+
+
+def folder_name(out: str | os.PathLike[str]) -> str:
+    """The name of a scorer when none is given: that of its folder."""
+    return Path(out).absolute().name
