@@ -1,10 +1,13 @@
 """A server that fails in every way that servers do, in a seeded mix, on loopback until it is ended.
 
     python faulty_server.py [--faults 0.3] [--seed 0] [--delay 0] [--models a,b,...] [--key KEY]
+                            [--answers all|one|reject] [--mix FAULT,...]
 
 The answer to a request follows from its text, its seed and its model alone, so that an answer is
-the same however often it was asked for. Models whose name starts with `idle` answer as `base` does,
-and those with `deaf` in their name ignore system prompts. GET /stats tells what was asked.
+the same however often it was asked for. Models whose name starts with `idle` answer as `base`
+does, and those with `deaf` in their name ignore system prompts. Of several answers in one request
+it gives all, or one, or rejects the request. A message with one of the words filtered, endless,
+rejected or silent in it gets no answer for that reason. GET /stats tells what was asked.
 """
 
 import argparse
@@ -45,6 +48,7 @@ class Server:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.models = options.models.split(",")
+        self.mix = options.mix.split(",")
         self.random = random.Random(options.seed)
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -93,7 +97,7 @@ class Server:
             await asyncio.sleep(self.options.delay * self.random.uniform(0.5, 1.5))
         fault = ""
         if self.random.random() < self.options.faults:
-            (fault,) = self.random.choices(list(FAULTS), list(FAULTS.values()))
+            (fault,) = self.random.choices(self.mix, [FAULTS[each] for each in self.mix])
             self.faults[fault] += 1
         if fault.startswith("429"):
             pause = {"Retry-After": "0.01"} if "Retry-After" in fault else {}
@@ -104,11 +108,18 @@ class Server:
             await asyncio.sleep(3600)
         if fault == "10 MB":
             return await self.huge(request)
-        reply = answered(body)
-        if "filtered" in str(body.get("messages")):
-            reply = {**reply, "choices": [{"finish_reason": "content_filter", "message": {}}]}
-        if "endless" in str(body.get("messages")):
+        asked = str(body.get("messages"))
+        if "endless" in asked:
             return problem(400, "This model's maximum context length is 5 tokens.")
+        if "rejected" in asked or (self.options.answers == "reject" and body.get("n", 1) > 1):
+            return problem(400, "There is something wrong with this request.")
+        reply = answered(body)
+        if self.options.answers == "one":
+            del reply["choices"][1:]
+        if "filtered" in asked:
+            reply["choices"] = [{"finish_reason": "content_filter", "message": {"content": "No"}}]
+        if "silent" in asked:
+            reply["choices"] = [{"finish_reason": "stop", "message": {"content": ""}}]
         if fault == "empty choices":
             reply["choices"] = []
         if fault == "wrong model":
@@ -219,5 +230,7 @@ if __name__ == "__main__":
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--models", default="base,tuned,idle,deaf")
     parser.add_argument("--key", default="")
+    parser.add_argument("--mix", default=",".join(FAULTS))
+    parser.add_argument("--answers", choices=["all", "one", "reject"], default="all")
     parser.add_argument("--port", type=int, default=0)
     asyncio.run(serve(parser.parse_args()))

@@ -93,6 +93,14 @@ INCOMPLETE = 12
     metavar="N",
     help="Times that one request is sent at most.",
 )
+@click.option(
+    "--backoff",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    metavar="S",
+    help="Seconds at most before the second attempt; twice that before the next.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -114,6 +122,7 @@ def sample(
     tokens_per_minute: float | None,
     timeout: float,
     attempts: int,
+    backoff: float,
     overwrite: bool,
     quiet: bool,
     as_json: bool,
@@ -157,6 +166,7 @@ def sample(
         tokens_per_minute=tokens_per_minute,
         timeout=timeout,
         attempts=attempts,
+        backoff=backoff,
     )
     try:
         with nullcontext(None) if quiet else progress() as how_far:
