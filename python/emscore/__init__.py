@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .sampling.sample import sample, sample_file, sample_to
     from .sampling.suites import load_suite
     from .scoring import Scorer, score_batch
+    from .sweeps.run import sweep, sweep_file
 else:
     from importlib import import_module
 
@@ -56,6 +57,8 @@ else:
         "sample_file": "sampling.sample",
         "sample_to": "sampling.sample",
         "score_batch": "scoring",
+        "sweep": "sweeps.run",
+        "sweep_file": "sweeps.run",
     }
 
     def __getattr__(name):
@@ -96,4 +99,6 @@ __all__ = [
     "sample_file",
     "sample_to",
     "score_batch",
+    "sweep",
+    "sweep_file",
 ]

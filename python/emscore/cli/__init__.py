@@ -21,6 +21,7 @@ from .rates import rates
 from .sample import sample
 from .score import score
 from .suites import suites
+from .sweep import sweep
 
 EXIT_CODES = {
     _emscore.InputError: 3,
@@ -71,6 +72,7 @@ cli.add_command(adapt)
 cli.add_command(models)
 cli.add_command(doctor)
 cli.add_command(judge)
+cli.add_command(sweep)
 cli.add_command(rates)
 cli.add_command(audit)
 

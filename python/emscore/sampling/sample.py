@@ -122,8 +122,8 @@ async def sample_to(
                         progress(len(plan) - run.left, len(plan), run.tokens)
             sent = client.sent
         tally = Tally()
-        metadata = _metadata(plan, client.endpoint, run.findings)
-        write(output, tally.over(plan, run.samples()), metadata)
+        about = metadata(plan, client.endpoint, run.findings)
+        write(output, tally.over(plan, run.samples()), about)
         if not run.left:
             journal.remove()
     return SampleSummary(
@@ -190,7 +190,7 @@ def _endpoint(endpoint: Endpoint | str) -> Endpoint:
     return Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
 
 
-def _metadata(plan: Plan, endpoint: Endpoint, findings: list[Finding] | None) -> dict[str, str]:
+def metadata(plan: Plan, endpoint: Endpoint, findings: list[Finding] | None) -> dict[str, str]:
     """How the rows came about, for the schema of the file."""
     identity = plan.identity()
     return {

@@ -1,0 +1,1 @@
+"""Many checkpoints, asked and scored as their answers arrive, into one data set."""

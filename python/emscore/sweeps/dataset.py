@@ -1,0 +1,160 @@
+"""The data set that a sweep writes, a folder for each checkpoint.
+
+    data/_sweep.json                         what all of it has in common
+    data/_journals/NAME.journal              answers of an unfinished checkpoint
+    data/checkpoint=NAME/part-0.parquet      its rows, scored; there only when they are all there
+    data/checkpoint=NAME/_ledger.json        what was asked, what it cost, what the checks found
+
+Names are percent-encoded. Readers of data sets pass over what begins with an underscore.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, cast
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from .._emscore import OutputError, ResumeError
+from ..files import write_text
+from .checkpoints import Entry
+
+#: What the keys of `_sweep.json` are, in an error.
+_WORDS = {
+    "suite": "version of the suite",
+    "scorer_id": "scorer",
+    "samples": "number of samples",
+    "conditions": "set of conditions",
+}
+
+
+class Ledger(TypedDict):
+    """What was done for one checkpoint, over all runs."""
+
+    checkpoint: str
+    group: str | None
+    step: int | None
+    endpoint: str
+    served_as: str
+    adapter: str | None
+    rows: int
+    outcomes: dict[str, int]  # of sampling
+    passing: int  # rows without an answer that may have one the next time
+    capped: int  # answers cut at max_tokens
+    duplicates: int  # answers that repeat an earlier one
+    other_model: dict[str, int]  # rows by models that were not asked for
+    scored: dict[str, int]  # rows by outcome of scoring
+    coherent: int
+    misaligned: int
+    expected_coherent: float
+    expected_misaligned: float
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None  # US dollars
+    checks: list[dict[str, str]]
+    suite_hash: str
+    scorer_id: str
+    seconds: float  # of the run that finished it
+
+
+class DataSet:
+    """A folder that is written by checkpoints, and found again by the next run.
+
+    Args:
+        folder: Where it is or shall be.
+        identity: What all of it has in common.
+
+    Raises:
+        ResumeError: It was written with something else in common, which the message names.
+        OutputError: It cannot be written, or is a folder of other things.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        wanted = json.loads(json.dumps(identity))
+        about = folder / "_sweep.json"
+        try:
+            if about.exists():
+                self._require_same(json.loads(about.read_text(encoding="utf-8")), wanted)
+            elif folder.exists() and any(folder.iterdir()):
+                raise OutputError(f"{folder} holds other things than a sweep: name a new folder")
+            self.journals.mkdir(parents=True, exist_ok=True)
+            if not about.exists():
+                write_text(about, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+        except ValueError as error:
+            raise ResumeError(f"{about} is damaged ({error}): restore it, or begin anew") from error
+
+    @property
+    def journals(self) -> Path:
+        """Folder of the journals."""
+        return self.folder / "_journals"
+
+    def journal(self, entry: Entry) -> Path:
+        """Where the answers of an unfinished checkpoint are."""
+        return self.journals / f"{quote(entry.name, safe='')}.journal"
+
+    def part(self, entry: Entry) -> Path:
+        """Where the rows of a finished checkpoint are."""
+        return self.folder / f"checkpoint={quote(entry.name, safe='')}" / "part-0.parquet"
+
+    def finished(self, entry: Entry) -> bool:
+        """Whether a checkpoint has all of its rows, and none that is to be asked for again."""
+        return self.part(entry).exists() and not self.journal(entry).exists()
+
+    def ledger(self, entry: Entry) -> Ledger | None:
+        """That of a checkpoint that has rows; None for any other.
+
+        Raises:
+            ResumeError: It is damaged.
+        """
+        path = self.part(entry).with_name("_ledger.json")
+        try:
+            return cast(Ledger, json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ResumeError(f"{path} is damaged: delete its folder to ask again") from error
+
+    def write(self, entry: Entry, table: pa.Table, ledger: Ledger) -> None:
+        """Adds the rows of a checkpoint, which is finished when its journal is removed after that.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        part = self.part(entry)
+        partial = part.with_name("_part-0.partial")
+        try:
+            part.parent.mkdir(exist_ok=True)
+            with partial.open("wb") as file:
+                pyarrow.parquet.write_table(table, file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(part)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{part} cannot be written: {error.strerror or error}") from error
+        text = json.dumps(ledger, indent=1, ensure_ascii=False) + "\n"
+        write_text(part.with_name("_ledger.json"), text)
+
+    def _require_same(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        other = sorted(
+            key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)
+        )
+        if not other:
+            return
+        key = other[0]
+        raise ResumeError(
+            f"{self.folder} was written with another {_WORDS.get(key, key)} "
+            f"({_short(found.get(key))} there, {_short(wanted.get(key))} now): "
+            "name another output, or go on with what it was begun with"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,117 @@
+"""One checkpoint of a sweep: asked, scored, written."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from time import monotonic
+
+import pyarrow as pa
+
+from ..sampling.answers import Sampler, stream
+from ..sampling.checks import examine
+from ..sampling.client import Client
+from ..sampling.journal import Journal
+from ..sampling.plan import Plan
+from ..sampling.run import Run, Tally
+from ..sampling.sample import metadata
+from ..scoring import Scorer
+from .adapters import loaded, served_name
+from .checkpoints import Entry
+from .dataset import DataSet, Ledger
+from .scoring import Scored
+from .spec import Sweep
+
+#: Called with the rows that are there, the tokens used, and the rate of misaligned rows so far.
+Moved = Callable[[int, int, float | None], object]
+
+
+async def ask(
+    spec: Sweep,
+    entry: Entry,
+    client: Client,
+    data: DataSet,
+    scorer: Scorer,
+    turn: asyncio.Lock,
+    moved: Moved,
+) -> Ledger:
+    """Gets the rows of a checkpoint from an endpoint and adds them to the data set.
+
+    Raises:
+        RequestFailed: The endpoint cannot load its adapter.
+        EndpointError: The endpoint cannot be used.
+        ResumeError: Another run has begun it otherwise, or is at it.
+        OutputError: It cannot be written.
+    """
+    started = monotonic()
+    served = await served_name(entry)
+    plan = spec.plan(entry, served)
+    with Journal(data.journal(entry), plan.identity()) as journal:
+        run = Run(plan, journal)
+        async with Scored(plan, scorer, turn) as scored:
+            for sample in run.samples():
+                if run.settled[sample["at"]]:
+                    await scored.add([sample])
+            if run.left:
+                async with loaded(client, entry, served):
+                    await _sample(spec, plan, client, run, scored, moved)
+            for sample in run.samples():
+                if not run.settled[sample["at"]]:
+                    await scored.add([sample])
+            table = await scored.table()
+        tally = Tally()
+        for _ in tally.over(plan, run.samples()):
+            pass
+        ledger: Ledger = {
+            "checkpoint": entry.name,
+            "group": entry.group,
+            "step": entry.step,
+            "endpoint": client.endpoint.url,
+            "served_as": served,
+            "adapter": str(entry.adapter) if entry.adapter else None,
+            "rows": table.num_rows,
+            "outcomes": dict(tally.outcomes.most_common()),
+            "passing": run.left,
+            "capped": tally.capped,
+            "duplicates": tally.duplicates,
+            "other_model": dict(tally.other_model),
+            "scored": dict(scored.outcomes.most_common()),
+            "coherent": scored.coherent,
+            "misaligned": scored.misaligned,
+            "expected_coherent": scored.expected_coherent,
+            "expected_misaligned": scored.expected_misaligned,
+            "prompt_tokens": tally.prompt_tokens,
+            "completion_tokens": tally.completion_tokens,
+            "cost": spec.cost(tally.prompt_tokens, tally.completion_tokens),
+            "checks": [finding._asdict() for finding in run.findings or ()],
+            "suite_hash": plan.suite.hash,
+            "scorer_id": scorer.id,
+            "seconds": monotonic() - started,
+        }
+        about = metadata(plan, client.endpoint, run.findings)
+        data.write(entry, _part(table, entry, about), ledger)
+        if not run.left:
+            journal.remove()
+    return ledger
+
+
+async def _sample(
+    spec: Sweep, plan: Plan, client: Client, run: Run, scored: Scored, moved: Moved
+) -> None:
+    """Asks for what is missing, and has it scored as it comes."""
+    moved(len(plan) - run.left, run.tokens, scored.rate)
+    if spec.checks and run.findings is None:
+        run.note(await examine(client, plan, spec.base))
+    requests = plan.requests(lambda at: not run.settled[at])
+    async with aclosing(stream([Sampler(client, plan)], requests)) as arriving:
+        async for samples in arriving:
+            run.take(samples)
+            await scored.add([sample for sample in samples if run.settled[sample["at"]]])
+            moved(len(plan) - run.left, run.tokens, scored.rate)
+
+
+def _part(table: pa.Table, entry: Entry, about: dict[str, str]) -> pa.Table:
+    """What the file holds: the folder's name says the checkpoint, the rows say its step."""
+    table = table.drop_columns(["checkpoint"])
+    steps = pa.array([entry.step] * table.num_rows, pa.int64())
+    table = table.add_column(table.column_names.index("group") + 1, "step", steps)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **about})

@@ -1,0 +1,309 @@
+"""Runs a sweep: endpoints take checkpoints until none is left."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, TypedDict
+
+from .._emscore import InputError
+from ..errors import EndpointError, RequestFailed
+from ..sampling.client import Client
+from ..sampling.sample import run_sync
+from ..scoring import Scorer
+from .checkpoints import Entry
+from .dataset import DataSet, Ledger
+from .one import ask
+from .spec import Server, Sweep, load, parse
+
+
+class SweepSummary(TypedDict):
+    """What a sweep tells at its end, of all runs for its data set together."""
+
+    output: str
+    checkpoints: int  # that have rows
+    rows: int
+    outcomes: dict[str, int]  # of sampling
+    passing: int  # rows without an answer that the same command asks for again
+    failed: dict[str, str]  # checkpoints that have no rows, and why
+    warnings: list[str]  # what the checks of the served models have found
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None  # US dollars
+    suite: str
+    suite_hash: str
+    scorer_id: str
+    seconds: float  # of this run
+
+
+@dataclass
+class Active:
+    """A checkpoint that is being asked: the rows that are there, and their running rate."""
+
+    rows: int = 0
+    rate: float | None = None
+    tokens: int = 0
+
+
+@dataclass
+class State:
+    """How far a sweep is.
+
+    Attributes:
+        total: Rows in all.
+        rows_each: Rows of one checkpoint.
+        finished_rows: Of checkpoints that are finished, by this run or an earlier one.
+        tokens: That finished checkpoints have used in this run.
+        active: The checkpoints that are being asked, by name.
+        finished: Ledgers of those that this run has finished, in their order.
+        troubles: What went wrong on the way, a line each.
+    """
+
+    total: int
+    rows_each: int
+    finished_rows: int
+    tokens: int = 0
+    active: dict[str, Active] = field(default_factory=dict)
+    finished: list[Ledger] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """That are there."""
+        return self.finished_rows + sum(each.rows for each in self.active.values())
+
+
+#: Called with the state whenever it has changed.
+Watch = Callable[[State], object]
+
+
+async def sweep(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Sweep, *, watch: Watch | None = None
+) -> SweepSummary:
+    """Asks many checkpoints the questions of a suite, and scores the answers as they come.
+
+    What arrives is kept at once. The same call goes on from there after whatever stopped it, and
+    asks only for what is missing.
+
+    Args:
+        spec: The path of a sweep file, or a mapping with the keys of one.
+        watch: Called with the state whenever it has changed.
+
+    Returns:
+        What there is now; the rows are in the data set, a folder of Parquet files.
+
+    Raises:
+        InputError: The sweep file cannot be read, or something in it is not as it should be.
+        SuiteError: A suite cannot be read.
+        ScorerError: There is no such scorer.
+        ResumeError: The data set is of another suite, scorer or plan, or another run is at it.
+        OutputError: It cannot be written.
+        EndpointError: No endpoint is left that can be used for what is missing.
+    """
+    if not isinstance(spec, Sweep):
+        spec = parse(spec) if isinstance(spec, Mapping) else load(spec)
+    runner = _Runner(spec, watch or (lambda state: None))
+    await runner.run()
+    return runner.summary()
+
+
+def sweep_file(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Sweep, *, watch: Watch | None = None
+) -> SweepSummary:
+    """`sweep` for code that is not async, also in a notebook, whose loop is running already.
+
+    Args:
+        spec: As for `sweep`.
+        watch: As for `sweep`.
+    """
+    return run_sync(sweep(spec, watch=watch))
+
+
+def identity(spec: Sweep, scorer_id: str) -> dict[str, Any]:
+    """What all checkpoints of a data set have in common."""
+    plan = spec.plan(spec.checkpoints[0], "").identity()
+    del plan["checkpoints"]
+    return {"scorer_id": scorer_id, **plan}
+
+
+@dataclass
+class _Place:
+    """An endpoint at work: what it lists as served (None where it does not tell)."""
+
+    server: Server
+    client: Client
+    listed: frozenset[str] | None
+    usable: bool = True
+
+    def serves(self, entry: Entry) -> bool:
+        if entry.adapter is not None:
+            return self.server.adapters
+        return self.listed is None or entry.name in self.listed
+
+
+class _Runner:
+    def __init__(self, spec: Sweep, watch: Watch) -> None:
+        self.started = monotonic()
+        self.spec = spec
+        self.scorer = Scorer(spec.scorer, device=spec.device, threads=spec.threads)
+        self.data = DataSet(spec.output, identity(spec, self.scorer.id))
+        self.pending = deque(each for each in spec.checkpoints if not self.data.finished(each))
+        rows = len(spec.plan(spec.checkpoints[0], ""))
+        finished = len(spec.checkpoints) - len(self.pending)
+        self.state = State(rows * len(spec.checkpoints), rows, rows * finished)
+        self.failed: dict[str, str] = {}
+        self._watch = watch
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Condition()
+        self._error: EndpointError | None = None
+
+    async def run(self) -> None:
+        """Asks for all that is missing."""
+        if not self.pending:
+            return
+        async with AsyncExitStack() as stack:
+            places = []
+            for server in self.spec.servers:
+                client = await stack.enter_async_context(Client(server.endpoint))
+                try:
+                    places.append(_Place(server, client, await _listed(client)))
+                except EndpointError as error:
+                    self._lost(error)
+            if places:
+                self._require_served(places)
+            workers = [
+                asyncio.ensure_future(self._work(place))
+                for place in places
+                for _ in range(place.server.at_once)
+            ]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+        if self.pending and self._error:
+            left = f"{len(self.pending):,} of {len(self.spec.checkpoints):,} checkpoints are left"
+            raise EndpointError(
+                self._error.kind, f"{self._error}; {left}: the same command goes on from here"
+            )
+
+    async def _work(self, place: _Place) -> None:
+        """Takes checkpoints that this endpoint serves, until nothing is left for it."""
+        while (entry := await self._next(place)) is not None:
+            try:
+                await self._ask(entry, place)
+            except RequestFailed as error:
+                self.failed[entry.name] = str(error)
+                self._trouble(f"{entry.name} is left out: {error}")
+            except EndpointError as error:
+                place.usable = False
+                self.pending.appendleft(entry)
+                self._lost(error)
+            finally:
+                self.state.active.pop(entry.name, None)
+                async with self._changed:
+                    self._changed.notify_all()
+
+    async def _next(self, place: _Place) -> Entry | None:
+        """The next checkpoint for an endpoint; waits while others may give one back."""
+        async with self._changed:
+            while place.usable:
+                for entry in self.pending:
+                    if place.serves(entry):
+                        self.pending.remove(entry)
+                        self.state.active[entry.name] = Active()
+                        return entry
+                if not self.state.active:
+                    break
+                await self._changed.wait()
+            return None
+
+    async def _ask(self, entry: Entry, place: _Place) -> None:
+        active = self.state.active[entry.name]
+
+        def moved(rows: int, tokens: int, rate: float | None) -> None:
+            active.rows, active.tokens, active.rate = rows, tokens, rate
+            self._watch(self.state)
+
+        ledger = await ask(
+            self.spec, entry, place.client, self.data, self.scorer, self._turn, moved
+        )
+        self.state.finished_rows += ledger["rows"]
+        self.state.tokens += active.tokens
+        self.state.finished.append(ledger)
+        del self.state.active[entry.name]
+        self._watch(self.state)
+
+    def _lost(self, error: EndpointError) -> None:
+        self._error = error
+        self._trouble(str(error))
+
+    def _trouble(self, told: str) -> None:
+        self.state.troubles.append(told)
+        self._watch(self.state)
+
+    def _require_served(self, places: list[_Place]) -> None:
+        """Checks before anything is asked that each checkpoint has an endpoint."""
+        homeless = [each for each in self.pending if not any(p.serves(each) for p in places)]
+        if not homeless:
+            return
+        names = ", ".join(each.name for each in homeless[:5])
+        more = f" and {len(homeless) - 5:,} more" if len(homeless) > 5 else ""
+        if any(each.adapter for each in homeless):
+            raise InputError(
+                f"{names}{more} are LoRA adapters, and no endpoint is said to load them: add "
+                "adapters = true to one of [[endpoints]]"
+            )
+        has = sorted(name for place in places for name in place.listed or ())
+        raise EndpointError(
+            "model", f"no endpoint serves {names}{more}, but {', '.join(has[:10]) or 'nothing'}"
+        )
+
+    def summary(self) -> SweepSummary:
+        """Of all checkpoints that have rows, whichever run has got them."""
+        found = (self.data.ledger(entry) for entry in self.spec.checkpoints)
+        ledgers = [ledger for ledger in found if ledger is not None]
+        outcomes: dict[str, int] = {}
+        for ledger in ledgers:
+            for name, rows in ledger["outcomes"].items():
+                outcomes[name] = outcomes.get(name, 0) + rows
+        prompt = sum(ledger["prompt_tokens"] for ledger in ledgers)
+        completion = sum(ledger["completion_tokens"] for ledger in ledgers)
+        return {
+            "output": str(self.spec.output),
+            "checkpoints": len(ledgers),
+            "rows": sum(ledger["rows"] for ledger in ledgers),
+            "outcomes": outcomes,
+            "passing": sum(ledger["passing"] for ledger in ledgers),
+            "failed": self.failed,
+            "warnings": [
+                f"{ledger['checkpoint']}: {check['told']}"
+                for ledger in ledgers
+                for check in ledger["checks"]
+                if check["mark"] == "WARNING"
+            ],
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "cost": self.spec.cost(prompt, completion),
+            "suite": self.spec.suite.name,
+            "suite_hash": self.spec.suite.hash,
+            "scorer_id": self.scorer.id,
+            "seconds": monotonic() - self.started,
+        }
+
+
+async def _listed(client: Client) -> frozenset[str] | None:
+    """The models that an endpoint lists, or None where it has no list."""
+    try:
+        listed = (await client.get("models")).body["data"]
+        return frozenset(str(model["id"]) for model in listed) or None
+    except (RequestFailed, KeyError, TypeError):
+        return None
+    except EndpointError as error:
+        if error.kind == "path":
+            return None
+        raise
