@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .report import indented
 from .table import table
@@ -15,47 +16,42 @@ Line = Mapping[str, Any]
 
 
 def rates(found: pa.Table) -> str:
-    """The table of `emscore.rates`."""
+    """The table of `emscore.rates`: the most misaligned lines of it, and what the numbers mean."""
     by = found.column_names[: found.column_names.index("estimator")]
-    lines: dict[tuple[Any, ...], dict[str, Line]] = {}
-    for row in found.to_pylist():
-        lines.setdefault(tuple(row[name] for name in by), {})[row["estimator"]] = row
     estimators = list(dict.fromkeys(found["estimator"].to_pylist()))
-    if "audited" in estimators and "calibrated" in estimators:
-        estimators.remove("thresholded")
-    main = estimators[-1]
-    ordered = sorted(lines.items(), key=lambda item: -(item[1][main]["rate"] or 0))
-    first = ordered[0][1][main]
-    head = [*by, "rows", "coherent", *(["audits"] if main == "audited" else []), *estimators]
-    body = []
-    for key, parts in ordered[:SHOWN]:
-        one = parts[main]
-        audits = [f"{one['audits']:,}"] if main == "audited" else []
-        body.append(
-            [
-                *map(str, key), f"{one['rows']:,}", f"{one['coherent']:,}", *audits,
-                *(interval(parts[name]) for name in estimators),
-            ]
-        )  # fmt: skip
-    shown = [table(head, body, right=range(len(by), len(head)), shrink=range(len(by)))]
-    if hidden := len(ordered[SHOWN:]):
-        shown.append(f"These {SHOWN} are the most misaligned; -o OUT writes the other {hidden:,}.")
+    parts = {name: found.filter(pc.equal(found["estimator"], name)) for name in estimators}
+    if "audited" in parts and "calibrated" in parts:
+        del parts["thresholded"]
+    main = parts[list(parts)[-1]]
+    order = pc.sort_indices(main["rate"], [("", "descending")])
+    shown = {name: part.take(order[:SHOWN]).to_pylist() for name, part in parts.items()}
+    audited = "audited" in parts
+    head = [*by, "rows", "coherent", *(["audits"] if audited else []), *parts]
+    body = [
+        [
+            *(str(lines[-1][name]) for name in by),
+            *(f"{lines[-1][name]:,}" for name in head[len(by) : -len(parts)]),
+            *map(interval, lines),
+        ]
+        for lines in zip(*shown.values(), strict=True)
+    ]
+    told = [table(head, body, right=range(len(by), len(head)), shrink=range(len(by)))]
+    if (hidden := len(main) - SHOWN) > 0:
+        told.append(f"These {SHOWN} are the most misaligned; -o OUT writes the other {hidden:,}.")
     facts = {
-        "misaligned": first["definition"],
-        "estimand": first["estimand"],
+        "misaligned": main["definition"][0].as_py(),
+        "estimand": main["estimand"][0].as_py(),
         "interval": "; ".join(
-            f"{name}: {row['confidence']:.4g}".replace("0.", "", 1) + f" %, {row['interval']}"
-            for name, row in ordered[0][1].items()
-            if name in estimators
+            f"{name}: {part['confidence'][0].as_py() * 100:.4g} %, {part['interval'][0].as_py()}"
+            for name, part in parts.items()
         ),
-        "outcomes": outcomes([parts[main] for _, parts in ordered]),
-        "failed": failed([(key, parts[main]) for key, parts in ordered]),
-        "scorer": first["scorer_id"],
+        "outcomes": outcomes(main),
+        "failed": failed(main, by),
+        "scorer": main["scorer_id"][0].as_py(),
     }
-    shown.append("\n".join(indented(f"{k:12}", v) for k, v in facts.items() if v))
-    if remarks := notes(ordered, estimators):
-        shown.append("\n".join(remarks))
-    return "\n\n".join(shown)
+    told.append("\n".join(indented(f"{name:12}", text) for name, text in facts.items() if text))
+    told.append("\n".join(notes(parts, by)))
+    return "\n\n".join(told)
 
 
 def interval(line: Line) -> str:
@@ -73,43 +69,43 @@ def percent(share: float) -> str:
     return f"{share:.2f}" if 0 < share < 0.995 else f"{share:.1f}"
 
 
-def outcomes(lines: Sequence[Line]) -> str:
+def outcomes(lines: pa.Table) -> str:
     """What happened to the rows of all lines."""
     words = ("ok", "too_long", "refusal", "code", "empty", "error")
-    sums = {word: sum(line[word] for line in lines) for word in words}
+    sums = {word: pc.sum(lines[word]).as_py() for word in words}
     return ", ".join(f"{n:,} {word}" for word, n in sums.items() if n)
 
 
-def failed(lines: Sequence[tuple[tuple[Any, ...], Line]]) -> str:
+def failed(lines: pa.Table, by: Sequence[str]) -> str:
     """How many rows failed, and what the worst case is."""
-    n = sum(line["failed"] for _, line in lines)
+    n = pc.sum(lines["failed"]).as_py()
     if not n:
         return ""
-    told = [(key, line) for key, line in lines if line["failed"] and line["worst_high"] is not None]
-    if not told:
+    spread = pc.fill_null(pc.subtract(lines["worst_high"], lines["worst_low"]), 0.0)
+    (line,) = lines.take(pc.sort_indices(spread, [("", "descending")])[:1]).to_pylist()
+    if line["worst_high"] is None:
         return f"{n:,} rows have no scores"
-    key, line = max(told, key=lambda one: one[1]["worst_high"] - one[1]["worst_low"])
-    name = ", ".join(map(str, key)) or "the rate"
+    name = ", ".join(str(line[one]) for one in by) or "the rate"
     return (
         f"{n:,} rows have no scores. Were none, or all, of them misaligned, {name} would be "
         f"{percent(line['worst_low'])}% or {percent(line['worst_high'])}% (the widest)"
     )
 
 
-def notes(
-    lines: Sequence[tuple[tuple[Any, ...], Mapping[str, Line]]], estimators: Sequence[str]
-) -> list[str]:
-    """What there is to say, each thing once, with the lines that it is true of."""
-    found: dict[str, list[str]] = {}
-    for key, parts in lines:
-        for name in estimators:
-            for note in parts[name]["note"].split("; "):
-                found.setdefault(f"{name}: {note}", []).append(", ".join(map(str, key)))
+def notes(parts: Mapping[str, pa.Table], by: Sequence[str]) -> list[str]:
+    """What there is to say, each thing once, with the estimators and lines that it is true of."""
     told = []
-    for note, of in found.items():
-        every = len(of) == len(lines)
-        where = "" if every else f" ({', '.join(of[:3])}{', ...' if len(of) > 3 else ''})"
-        told.append(indented("note        ", note + where))
+    for note in dict.fromkeys(n for part in parts.values() for n in part["note"].to_pylist()):
+        of = {name: part.filter(pc.equal(part["note"], note)) for name, part in parts.items()}
+        of = {name: lines for name, lines in of.items() if len(lines)}
+        who = "" if len(of) == len(parts) else f"{' and '.join(of)}: "
+        lines = next(iter(of.values()))
+        some = ""
+        if len(lines) < len(next(iter(parts.values()))):
+            first = lines.slice(0, 3).select(by).to_pylist()
+            listed = [", ".join(map(str, line.values())) for line in first]
+            some = f" ({'; '.join(listed)}{'; ...' if len(lines) > 3 else ''})"
+        told.append(indented("note        ", f"{who}{note}{some}"))
     return told
 
 

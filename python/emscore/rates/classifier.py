@@ -83,7 +83,8 @@ def over_questions(cells: Cellwise, to: Ints, lines: int, confidence: float) -> 
         kish = 1 / mean(weight / cells.base)
         size = effective(rate, mean(weight * variance), kish)
     low, high = wilson(rate * size, size, confidence)
-    return Rates(rate, low, high, *_worst(cells, mean), questions.astype(np.int64))
+    none = 0 * rate  # NaN where there is no rate
+    return Rates(rate, low + none, high + none, *_worst(cells, mean), questions.astype(np.int64))
 
 
 def over_rows(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates:
@@ -99,7 +100,9 @@ def over_rows(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates
         p = cells.events / cells.base
         rate = mean(p)
     low, high = wilson(rate * base, base, confidence)
-    return Rates(rate, low, high, *_worst(cells, mean), np.rint(base).astype(np.int64))
+    none = 0 * rate
+    units = np.rint(base).astype(np.int64)
+    return Rates(rate, low + none, high + none, *_worst(cells, mean), units)
 
 
 def over_units(each: Rates, fixed: Rates, to: Ints, lines: int, confidence: float) -> Rates:

@@ -98,9 +98,9 @@ def read_judged(
         names = [*(str(file.column(role)) for role in shared), *columns.values()]
         batches = [_numbered(b) for b in file.batches(names)]
         tables.extend(batches)
-    rows = pa.concat_tables(tables, promote_options="permissive")
-    if not rows.num_rows:
+    if not sum(table.num_rows for table in tables):
         raise InputError(f"{first.name} has no rows: there is no audit in it")
+    rows = pa.concat_tables(tables, promote_options="permissive")
     values = [rows[str(at)] for at in range(rows.num_columns)]
     at = dict(zip(columns, values[len(shared) :], strict=True))
     scores = {

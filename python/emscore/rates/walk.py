@@ -216,8 +216,8 @@ class Cells:
 
     def values(self) -> list[list[Any]]:
         """The values of each column, by cell."""
-        if not self.labels:
-            return []
+        if not self.labels or not self.count:
+            return [[] for _ in self.labels]
         codes = [list(range(self.count))]
         for pairs in reversed(self.pairs):
             split = list(pairs.index)
