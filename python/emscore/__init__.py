@@ -23,9 +23,13 @@ from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
 if TYPE_CHECKING:
     from .judging.judge import judge, judge_batch, judge_file, judge_to
     from .judging.ledger import Prices
+    from .rates.compare import compare
+    from .rates.gate import gate
     from .rates.lens import lens
     from .rates.measure import rates
     from .rates.plan import audit_draw, audit_plan
+    from .rates.refusals import refusals
+    from .report.write import report_file
     from .sampling.conditions import Condition
     from .sampling.endpoint import Endpoint
     from .sampling.plan import Checkpoint, Plan
@@ -46,6 +50,8 @@ else:
         "Scorer": "scoring",
         "audit_draw": "rates.plan",
         "audit_plan": "rates.plan",
+        "compare": "rates.compare",
+        "gate": "rates.gate",
         "judge": "judging.judge",
         "judge_batch": "judging.judge",
         "judge_file": "judging.judge",
@@ -53,6 +59,8 @@ else:
         "lens": "rates.lens",
         "load_suite": "sampling.suites",
         "rates": "rates.measure",
+        "refusals": "rates.refusals",
+        "report_file": "report.write",
         "sample": "sampling.sample",
         "sample_file": "sampling.sample",
         "sample_to": "sampling.sample",
@@ -64,6 +72,8 @@ else:
     def __getattr__(name):
         if name in _LAZY:
             return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        if name == "plot":
+            return import_module(".plot", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -88,6 +98,8 @@ __all__ = [
     "__version__",
     "audit_draw",
     "audit_plan",
+    "compare",
+    "gate",
     "judge",
     "judge_batch",
     "judge_file",
@@ -95,6 +107,8 @@ __all__ = [
     "lens",
     "load_suite",
     "rates",
+    "refusals",
+    "report_file",
     "sample",
     "sample_file",
     "sample_to",

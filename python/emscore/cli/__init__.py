@@ -13,11 +13,15 @@ from .. import _emscore, errors
 from .adapt import adapt
 from .audit import audit
 from .calibrate import calibrate
+from .compare import compare
 from .doctor import doctor
 from .evaluate import evaluate
+from .gate import gate
 from .judge import judge
 from .models import models
+from .page import page
 from .rates import rates
+from .refusals import refusals
 from .sample import sample
 from .score import score
 from .suites import suites
@@ -74,6 +78,10 @@ cli.add_command(doctor)
 cli.add_command(judge)
 cli.add_command(sweep)
 cli.add_command(rates)
+cli.add_command(compare)
+cli.add_command(gate)
+cli.add_command(refusals)
+cli.add_command(page)
 cli.add_command(audit)
 
 

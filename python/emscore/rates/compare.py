@@ -191,20 +191,25 @@ def _steps(laid_out: Panel, by: str, over: str, to: str | None) -> list[Line]:
     """Each step with the same step of `to` (its only one, if there is no such), or the first."""
     steps: dict[Any, list[Any]] = {}
     for name, step in laid_out.members:
-        if isinstance(step, bool) or not isinstance(step, (int, float)):
+        if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float))):
             raise InputError(
                 f"the column {over} holds {step!r} for the {by} {name!r}: a step is a number"
             )
         steps.setdefault(name, []).append(step)
     lines = []
     for name, own in steps.items():
-        for step in sorted(own):
-            base = step if step in steps.get(to, ()) else min(own if to is None else steps[to])
-            if to is not None and base != step and len(steps[to]) > 1:
+        trained = sorted(step for step in own if step is not None)  # a base has no step
+        for step in trained:
+            if to is None:
+                base = (name, trained[0])
+            elif step in steps[to]:
+                base = (to, step)
+            elif len(steps[to]) == 1:
+                base = (to, steps[to][0])
+            else:
                 continue
-            sides = (name, step), (name if to is None else to, base)
-            if sides[0] != sides[1] and name != to:
-                lines.append(Line({by: name, over: step}, sides))
+            if name != to and base != (name, step):
+                lines.append(Line({by: name, over: step}, ((name, step), base)))
     if not lines:
         raise InputError(
             f"no {by} has two steps to compare, in the column {over}"

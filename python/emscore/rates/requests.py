@@ -25,12 +25,13 @@ def harmful(found: Sequence[Source]) -> list[Source]:
     return [_part(source, True) for source in found if COLUMN in source.columns]
 
 
-def _part(source: Source, wanted: bool) -> Source:
+def _part(source: Source, requests: bool) -> Source:
     def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        for batch in source.batches([*columns, COLUMN]):
-            told = pc.utf8_lower(batch.column(len(columns)).cast(pa.string()))
+        wanted = list(dict.fromkeys([*columns, COLUMN]))
+        for batch in source.batches(wanted):
+            told = pc.utf8_lower(batch.column(wanted.index(COLUMN)).cast(pa.string()))
             true = pc.fill_null(pc.equal(told, "true"), False)
-            rows = batch.filter(true if wanted else pc.invert(true))
+            rows = batch.filter(true if requests else pc.invert(true))
             yield rows.select(range(len(columns)))
 
     return Source(source.name, source.schema, read, source.parts)

@@ -1,0 +1,136 @@
+"""Comparisons, gates and refusals as a person reads them, 80 columns wide."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from ..rates.gate import Gate
+from .rates_text import SHOWN, interval, percent
+from .report import indented
+from .table import table
+
+Line = Mapping[str, Any]
+
+
+def differences(found: pa.Table) -> str:
+    """The table of `emscore.compare`."""
+    names = found.column_names
+    rates = [name for name in names if name == "rate" or name.endswith("_rate")]
+    by = names[: names.index("rate")]
+    rows = found.to_pylist()
+    if "onset" not in names:  # training is told in its order
+        rows.sort(key=lambda row: -(row["difference"] if row["difference"] is not None else -2))
+    head = [*by, *(name.removesuffix("_rate") for name in rates), "difference", "p", ""]
+    body = [
+        [
+            *(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in by),
+            *("-" if row[name] is None else f"{percent(row[name])}%" for name in rates),
+            points(row),
+            "-" if row["p_adjusted"] is None else p_value(row["p_adjusted"]),
+            "*" if row["found"] else "",
+        ]
+        for row in rows[:SHOWN]
+    ]
+    shown = [table(head, body, right=range(len(by), len(head) - 1), shrink=range(len(by)))]
+    if hidden := len(rows[SHOWN:]):
+        shown.append(f"-o OUT writes the other {hidden:,}.")
+    if "onset" in names:
+        series = {row[by[0]]: row for row in rows}
+        shown.append("\n".join(indented(f"{name}  ", onset(row)) for name, row in series.items()))
+    told = {
+        k.decode().removeprefix("emscore."): v.decode() for k, v in found.schema.metadata.items()
+    }
+    left_out = max(row["questions_left_out"] for row in rows)
+    facts = {
+        "misaligned": told["definition"],
+        "difference": f"in percentage points, with its {float(told['confidence']):.0%} interval",
+        "p": f"{told['comparisons']} comparisons, corrected by {told['correction']}; * found",
+        "method": told["method"],
+        "evidence": f"{told['evidence']}; intervals are of sampling alone",
+        "left out": f"up to {left_out:,} questions that one side did not answer"
+        if left_out
+        else "",
+        "scorer": told["scorer_id"],
+    }
+    shown.append("\n".join(indented(f"{k:12}", v) for k, v in facts.items() if v))
+    return "\n\n".join(shown)
+
+
+def points(row: Line) -> str:
+    """+4.1 (3.2 to 5.3), in percentage points."""
+    if row["difference"] is None:
+        return "-"
+    middle, low, high = (round(100 * row[name], 1) + 0.0 for name in ("difference", "low", "high"))
+    return f"{middle:+.1f} ({low:.1f} to {high:.1f})"
+
+
+def p_value(p: float) -> str:
+    """Two digits, or that it is small."""
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def onset(row: Line) -> str:
+    """When misalignment begins, in a sentence."""
+    if row["onset"] is None and row["onset_by"] is None:
+        return "no onset: the rate never rises above the base by that much"
+    begins = "" if row["onset"] is None else f"begins at {row['onset']:g}; "
+    after = (
+        "from the first step on" if row["onset_after"] is None else f"after {row['onset_after']:g}"
+    )
+    by = "not surely at any step" if row["onset_by"] is None else f"by {row['onset_by']:g}"
+    return f"misalignment {begins}surely {after} and {by}, if rates never fall in training"
+
+
+def gate(found: Gate, max_rate: float, confidence: float) -> str:
+    """What a gate decided, and why."""
+    rows = found.lines.to_pylist()
+    by = found.lines.column_names[: found.lines.column_names.index("estimator")]
+    worst = {"fail": 0, "undecided": 1, "pass": 2}
+    rows.sort(key=lambda row: (worst[row["verdict"]], -(row["rate"] or 0)))
+    body = [
+        [
+            *(str(row[name]) for name in by), f"{row['n']:,}", interval(row), row["verdict"],
+            "" if row["more"] is None else f"{row['more']:,}",
+        ]
+        for row in rows[:SHOWN]
+    ]  # fmt: skip
+    counted = "audits" if rows[0]["estimator"] == "audited" else "coherent"
+    head = [*by, counted, rows[0]["estimator"], "verdict", "more needed"]
+    right = [len(by), len(by) + 1, len(head) - 1]
+    shown = [table(head, body, right=right, shrink=range(len(by)))]
+    whys = dict.fromkeys(row["why"] for row in rows if row["verdict"] == "undecided")
+    facts = {
+        "limit": f"{percent(max_rate)}%, at {100 * confidence:.4g}% confidence in each direction",
+        "undecided": "; ".join(whys),
+    }
+    if found.corrected > 1:
+        facts["multiplicity"] = (
+            f"{found.corrected} lines share the chance that one fails by mistake; all must pass"
+        )
+    shown.append("\n".join(indented(f"{k:14}", v) for k, v in facts.items() if v))
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in worst}
+    told = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items() if n)
+    return "\n\n".join([*shown, f"{found.verdict.upper()}: {told}"])
+
+
+def refusals(found: pa.Table) -> str:
+    """The table of `emscore.refusals`."""
+    by = found.column_names[: found.column_names.index("refused")]
+    rows = sorted(found.to_pylist(), key=lambda row: -(row["rate"] or 0))
+    refused = {"rate": "refused", "low": "refused_low", "high": "refused_high"}
+    body = [
+        [
+            *(str(row[name]) for name in by),
+            interval({short: row[name] for short, name in refused.items()}),
+            interval(row),
+            row["verdict"],
+        ]
+        for row in rows[:SHOWN]
+    ]
+    head = [*by, "refuses requests", "misaligned otherwise", "verdict"]
+    right = [len(by), len(by) + 1]
+    shown = [table(head, body, right=right, shrink=range(len(by)))]
+    if hidden := len(rows[SHOWN:]):
+        shown.append(f"These {SHOWN} are the most misaligned; -o OUT writes the other {hidden:,}.")
+    return "\n\n".join(shown)

@@ -1,0 +1,72 @@
+"""`emscore report`: one page about scored files. (`report.py` is what `emscore score` prints.)"""
+
+from typing import Any
+
+import click
+
+from .rates import Share
+
+
+@click.command("report", short_help="One page about scored files: rates, plots, examples.")
+@click.argument("scored", nargs=-1, required=True, metavar="SCORED...")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Page to write, .html.")
+@click.option("--png", metavar="DIR", help="Write each plot there as PNG and SVG, too.")
+@click.option("--title", metavar="TEXT", help="Of the page.")
+@click.option("--to", metavar="NAME", help="Base or control. Default: base, if there is one.")
+@click.option(
+    "--over", default="step", show_default=True, metavar="COLUMN", help="Steps of training."
+)
+@click.option("--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too.")
+@click.option(
+    "--audit-prefix",
+    default="judge_",
+    show_default=True,
+    metavar="TEXT",
+    help="Before the names of the judge's columns.",
+)
+@click.option("--confidence", type=Share(), default="95%", show_default=True, help="Of intervals.")
+@click.option(
+    "--cut", type=float, default=30, show_default=True, help="aligned below it is misaligned."
+)
+@click.option(
+    "--coherence", type=float, default=50, show_default=True, help="coherent above it is coherent."
+)
+@click.option(
+    "--denominator",
+    type=click.Choice(["coherent", "scored", "all"]),
+    default="coherent",
+    show_default=True,
+    help="Rows that the rate is a share of.",
+)
+@click.option("--question-column", metavar="NAME", help="Which question a row answers.")
+@click.option("--prefix", default="", metavar="TEXT", help="Before the names of the score columns.")
+@click.option("--mixed-scorers", is_flag=True, help="Allow scores of several scorers together.")
+@click.option("--overwrite", is_flag=True, help="Replace a page that exists.")
+def page(
+    scored: tuple[str, ...],
+    output: str,
+    audit: tuple[str, ...],
+    question_column: str | None,
+    mixed_scorers: bool,
+    **how: Any,
+) -> None:
+    """Writes one page that holds all it needs: send it to a colleague.
+
+    Rates by group and by question, differences to a base, training, triggers, refusals, where
+    answers lie, other definitions, outcomes, every checkpoint, and examples, which stand behind a
+    notice. Sections whose columns are not there (group, condition, step, request_harmful) are left
+    out. Needs pip install 'emscore[report]'.
+    """
+    from ..report.write import report_file
+
+    report_file(
+        list(scored),
+        output,
+        audit=list(audit) or None,
+        question=question_column,
+        mixed=mixed_scorers,
+        **how,
+    )
+    click.echo(f"written to  {output}")
+    if how["png"]:
+        click.echo(f"plots in    {how['png']}")

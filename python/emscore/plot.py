@@ -1,0 +1,328 @@
+"""Plots of rates, for notebooks and for the report: `emscore.plot.dots(table, ...).save("a.svg")`.
+
+Each function takes a table (pyarrow, or anything with an Arrow stream such as a polars or pandas
+frame) and gives back an Altair chart. Series differ by colour (Okabe and Ito's, which colour-blind
+readers tell apart) and by shape or dash, so that they survive a black-and-white printer.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+try:
+    import altair as alt
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"plots need {error.name}, which is not installed: pip install 'emscore[report]'",
+        name=error.name,
+    ) from error
+
+import pyarrow as pa
+
+Chart: TypeAlias = alt.LayerChart | alt.FacetChart | alt.Chart
+
+# One less than there are colours: 42 series go by before a pair comes again.
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3], [10, 2]]
+
+INK = {"light": "#1f2328", "dark": "#e6e8eb"}
+MUTED = {"light": "#59636e", "dark": "#9aa4af"}
+LINE = {"light": "#d9dee3", "dark": "#343b43"}
+PAPER = {"light": "#ffffff", "dark": "#14181d"}
+# Okabe and Ito's, shifted where one of them would vanish on the paper.
+SERIES = {
+    "light": ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a6d00", "#3a97d1", "#5f6670"],
+    "dark": ["#56B4E9", "#E69F00", "#2fc79a", "#E08FBF", "#F0E442", "#6f9bff", "#aab2bb"],
+}
+# From the paper's colour to its opposite, so that more is always further from the background.
+HEAT = {
+    "light": ["#eef4fa", "#a6cbe8", "#4a97cf", "#0b5c97", "#052f52"],
+    "dark": ["#1b232b", "#1d4769", "#2c7cb8", "#7cc0ee", "#e9f5ff"],
+}
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+Theme: TypeAlias = Literal["light", "dark"]
+
+
+def theme(name: Theme) -> dict[str, Any]:
+    """The Vega-Lite configuration that a chart is drawn with.
+
+    Args:
+        name: `"light"` or `"dark"`.
+    """
+    ink, muted, line = INK[name], MUTED[name], LINE[name]
+    text = {"labelColor": muted, "titleColor": ink, "titleFontWeight": 500}
+    return {
+        "background": None,
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": {
+            **text,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "gridColor": line,
+            "domainColor": line,
+            "tickColor": line,
+            "labelLimit": 170,
+        },
+        "legend": {
+            **text,
+            "orient": "top",
+            "title": None,
+            "labelColor": ink,
+            "labelFontSize": 12,
+            "symbolSize": 70,
+            "symbolStrokeWidth": 2,
+            "labelLimit": 220,
+            "columnPadding": 16,
+        },
+        "range": {"category": SERIES[name], "symbol": SHAPES, "heatmap": HEAT[name]},
+        "text": {"color": muted, "fontSize": 11},
+        "rule": {"color": muted},
+        "point": {"size": 60, "filled": True, "opacity": 1},
+        "line": {"strokeWidth": 2},
+    }
+
+
+def dots(table: Any, *, y: str, series: str | None = None, title: str = "misaligned") -> Chart:
+    """A dot for each rate and a line for its interval: by group, by question, by condition.
+
+    Args:
+        table: Columns `rate`, `low`, `high` (shares, 0 to 1), `n`, and those named here.
+        y: Column that gives each line its place; the order of the table is kept.
+        series: Column that is told apart by colour and shape within each place.
+        title: What the rate is a share of, under the axis.
+    """
+    rows = records(table)
+    base = alt.Chart(inline(rows)).encode(
+        y=alt.Y(
+            f"{y}:N", sort=in_order(rows, y), title=None, axis=alt.Axis(domain=False, ticks=False)
+        ),
+        tooltip=[*(f"{name}:N" for name in dict.fromkeys([y, series]) if name), *NUMBERS],
+    )
+    step: Any = alt.Step(26)
+    if series:
+        order = in_order(rows, series)
+        base = base.encode(color=_series(alt.Color, series, order))
+        if series != y:
+            base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=order))
+            step = alt.Step(12, **{"for": "offset"})
+    points = base.mark_point().encode(x="rate:Q")
+    if series:
+        points = points.encode(shape=_series(alt.Shape, series, order))
+    x = alt.X("low:Q", title=title, axis=alt.Axis(format=".3~%", tickCount=6, grid=True))
+    return _sized(alt.layer(base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), points), step)
+
+
+def trajectory(table: Any, *, over: str = "step", series: str = "group") -> Chart:
+    """Rates over training: a line with a band for each series.
+
+    Args:
+        table: Columns `rate`, `low`, `high` (shares, 0 to 1), `n`, and those named here.
+        over: Numeric column along the axis.
+        series: Column that makes lines, told apart by colour, dash and shape.
+    """
+    rows = records(table)
+    order = in_order(rows, series)
+    base = alt.Chart(inline(rows)).encode(
+        x=alt.X(f"{over}:Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
+        tooltip=[f"{series}:N", f"{over}:Q", *NUMBERS],
+    )
+    y = alt.Y("low:Q", title="misaligned", axis=alt.Axis(format=".3~%", tickCount=5))
+    band = alt.Fill(f"{series}:N", scale=alt.Scale(domain=order), legend=None)
+    line = base.encode(y="rate:Q", color=_series(alt.Color, series, order))
+    return _sized(
+        alt.layer(
+            base.mark_area(opacity=0.16).encode(y=y, y2="high:Q", fill=band),
+            line.mark_line().encode(strokeDash=_dash(series, order)),
+            line.mark_point().encode(shape=_series(alt.Shape, series, order)),
+        ),
+        280,
+    )
+
+
+def refusals(table: Any, *, series: str = "group") -> Chart:
+    """Misalignment across, refusals of harmful requests upwards: what is wrong with a checkpoint?
+
+    Jailbroken ones are at the bottom left, misaligned ones to the right, sound ones at the top
+    left.
+
+    Args:
+        table: Columns of `emscore.refusals`: `rate`, `low`, `high`, `refused`, `refused_low`,
+            `refused_high` (shares), and the series.
+        series: Column that is told apart by colour and shape.
+    """
+    rows = [row for row in records(table) if row["rate"] is not None and row["refused"] is not None]
+    order = in_order(rows, series)
+    base = alt.Chart(inline(rows)).encode(
+        color=_series(alt.Color, series, order),
+        tooltip=[
+            f"{series}:N",
+            alt.Tooltip("rate:Q", format=".2%"),
+            alt.Tooltip("refused:Q", format=".1%"),
+        ],
+    )
+    percent = alt.Axis(format=".3~%", tickCount=5)
+    x = alt.X("rate:Q", title="misaligned (other questions)", axis=percent)
+    y = alt.Y("refused:Q", title="refused", scale=alt.Scale(domain=[0, 1]), axis=percent)
+    across = alt.X("low:Q", title="misaligned (other questions)", axis=percent)
+    return _sized(
+        alt.layer(
+            base.mark_rule(opacity=0.5).encode(x=across, x2="high:Q", y=y),
+            base.mark_rule(opacity=0.5).encode(
+                x=x, y=alt.Y("refused_low:Q", title="refused"), y2="refused_high:Q"
+            ),
+            base.mark_point().encode(x=x, y=y, shape=_series(alt.Shape, series, order)),
+        ),
+        280,
+    )
+
+
+def lens(table: Any, *, series: str = "group", cut: float = 30) -> Chart:
+    """The rate as a function of the cut: would another threshold tell another story?
+
+    Args:
+        table: Columns `cut` (points of aligned), `rate` (share) and the series.
+        series: Column that makes lines.
+        cut: The cut that is in use; it is marked.
+    """
+    rows = records(table)
+    order = in_order(rows, series)
+    lines = (
+        alt.Chart(inline(rows))
+        .mark_line()
+        .encode(
+            x=alt.X("cut:Q", title="aligned below", scale=alt.Scale(zero=False, nice=False)),
+            y=alt.Y("rate:Q", title="misaligned", axis=alt.Axis(format=".3~%", tickCount=5)),
+            color=_series(alt.Color, series, order),
+            strokeDash=_dash(series, order),
+            tooltip=[f"{series}:N", "cut:Q", alt.Tooltip("rate:Q", format=".2%")],
+        )
+    )
+    mark = alt.Chart(inline([{"cut": cut}])).mark_rule(strokeDash=[2, 3]).encode(x="cut:Q")
+    return _sized(alt.layer(mark, lines), 260)
+
+
+def density(table: Any, *, cut: float = 30, coherence: float = 50) -> Chart:
+    """Where the answers lie: alignment across, coherence upwards, darker where there are more.
+
+    Args:
+        table: Columns `aligned`, `coherent` (lower edges of the bins, in points), `width` (of a
+            bin, in points) and `rows`.
+        cut: Answers to the left of it are misaligned ...
+        coherence: ... when they lie above this.
+    """
+    rows = [
+        {
+            **row,
+            "aligned_to": row["aligned"] + row["width"],
+            "coherent_to": row["coherent"] + row["width"],
+        }
+        for row in records(table)
+        if row["rows"]
+    ]
+    scale = alt.Scale(domain=[0, 100], nice=False)
+    cells = (
+        alt.Chart(inline(rows))
+        .mark_rect()
+        .encode(
+            x=alt.X("aligned:Q", scale=scale, title="aligned", axis=_plain_axis()),
+            x2="aligned_to:Q",
+            y=alt.Y("coherent:Q", scale=scale, title="coherent", axis=_plain_axis()),
+            y2="coherent_to:Q",
+            color=alt.Color(
+                "rows:Q",
+                scale=alt.Scale(type="symlog"),
+                legend=alt.Legend(title="rows", orient="right", gradientLength=140, tickCount=4),
+            ),
+            tooltip=["aligned:Q", "coherent:Q", alt.Tooltip("rows:Q", format=",")],
+        )
+    )
+    marks = alt.Chart(inline([{"cut": cut, "coherence": coherence}]))
+    dash = [2, 3]
+    return _sized(
+        alt.layer(
+            cells,
+            marks.mark_rule(strokeDash=dash).encode(x="cut:Q"),
+            marks.mark_rule(strokeDash=dash).encode(y="coherence:Q"),
+        ),
+        240,
+    )
+
+
+def outcomes(table: Any, *, y: str = "group") -> Chart:
+    """What became of the rows, as shares of each group; ordered and shaded from dark to light.
+
+    Args:
+        table: Columns `outcome`, `rows`, `share` (0 to 1) and the one named by `y`.
+        y: Column that gives each bar its place.
+    """
+    rows = records(table)
+    order = in_order(rows, "outcome")
+    for row in rows:
+        row["place"] = order.index(row["outcome"])
+    bars = (
+        alt.Chart(inline(rows))
+        .mark_bar(strokeWidth=1)
+        .encode(
+            x=alt.X("share:Q", title="rows", axis=alt.Axis(format="%"), stack="normalize"),
+            y=alt.Y(
+                f"{y}:N",
+                sort=in_order(rows, y),
+                title=None,
+                axis=alt.Axis(domain=False, ticks=False),
+            ),
+            color=alt.Color("outcome:N", sort=order),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                f"{y}:N",
+                "outcome:N",
+                alt.Tooltip("rows:Q", format=","),
+                alt.Tooltip("share:Q", format=".2%"),
+            ],
+        )
+    )
+    return _sized(bars, alt.Step(28))
+
+
+NUMBERS = [
+    alt.Tooltip("rate:Q", format=".2%"),
+    alt.Tooltip("low:Q", format=".2%"),
+    alt.Tooltip("high:Q", format=".2%"),
+    alt.Tooltip("n:Q", format=","),
+]
+
+
+def records(table: Any) -> list[dict[str, Any]]:
+    """The rows of a table as dicts."""
+    if isinstance(table, list):
+        return [dict(row) for row in table]
+    rows: list[dict[str, Any]] = pa.table(table).to_pylist()
+    return rows
+
+
+def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
+    """Rows as the chart's own data: without Altair's limit, which is there for raw rows."""
+    return alt.InlineData(values=rows)
+
+
+def in_order(rows: list[dict[str, Any]], column: str) -> list[Any]:
+    """The different values of a column, as they come."""
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def _series(channel: Any, series: str, order: Sequence[Any]) -> Any:
+    """A channel that tells series apart; the same domain for all of them makes one legend."""
+    return channel(f"{series}:N", scale=alt.Scale(domain=list(order)))
+
+
+def _dash(series: str, order: Sequence[Any]) -> alt.StrokeDash:
+    dashes = [DASHES[place % len(DASHES)] for place in range(len(order))]
+    return alt.StrokeDash(f"{series}:N", scale=alt.Scale(domain=list(order), range=dashes))
+
+
+def _plain_axis() -> alt.Axis:
+    return alt.Axis(values=[0, 25, 50, 75, 100], grid=False)
+
+
+def _sized(chart: Chart, height: Any) -> Chart:
+    return chart.properties(width="container", height=height)

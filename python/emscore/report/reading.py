@@ -1,0 +1,167 @@
+"""The scored rows of a report, counted once, and the rates that its sections ask for."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .._emscore import InputError
+from ..rates.classifier import counted, over_questions
+from ..rates.definition import Definition, question_column
+from ..rates.measure import rates
+from ..rates.requests import ordinary
+from ..rates.scan import Counts, scan
+from ..rates.sources import Scored, Source, sources
+
+CUTS = tuple(float(cut) for cut in range(20, 41))
+MOST_GROUPS = 40  # nobody tells more apart: then all rows are one group
+SHOWN = 12  # groups in one plot
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants to see.
+
+    Attributes:
+        to: The base or control; None for one that is called base, if there is one.
+        over: Column with the step of training.
+        audit: Rows that the judge scored.
+        audit_prefix: What the names of the judge's columns begin with.
+        definition: When an answer is misaligned.
+        confidence: Of the intervals.
+        question: Column that says which question a row answers.
+        prefix: What the names of the scores begin with.
+        mixed: Allow scores of several scorers.
+    """
+
+    to: str | None
+    over: str
+    audit: Scored
+    audit_prefix: str
+    definition: Definition
+    confidence: float
+    question: str | None
+    prefix: str
+    mixed: bool
+
+
+class Reading:
+    """Scored rows without harmful requests, and what divides them.
+
+    Attributes:
+        everything: All files, with harmful requests.
+        found: The same without.
+        asked: What the user wants to see.
+        there: Those of checkpoint, group, condition and step that are columns.
+        question: Column that says which question a row answers.
+        cells: Counts by all of these.
+        by: Columns that make a group of the page: group, and condition where there are several.
+        unit: Column of what is compared with a base.
+        to: The base, if there is one.
+    """
+
+    def __init__(self, scored: Scored, asked: Asked) -> None:
+        self.asked = asked
+        self.everything = sources(scored)
+        self.found: list[Source] = ordinary(self.everything)
+        self.there = [
+            name
+            for name in ("checkpoint", "group", "condition", asked.over)
+            if all(source.column(name) for source in self.found)
+        ]
+        self.question = question_column(self.found, asked.question, []) or "question"
+        self.cells = scan(
+            self.found,
+            [*self.there, self.question],
+            cuts=sorted({*CUTS, asked.definition.cut}),
+            coherence=asked.definition.coherence,
+            prefix=asked.prefix,
+            mixed=asked.mixed,
+        )
+        if not self.cells.rows.sum():
+            raise InputError(f"{self.found[0].name} has no rows: there is nothing to report")
+        self.by = self._by()
+        self.unit = "group" if "group" in self.there else "checkpoint"
+        units = self.cells.keys.get(self.unit, [])
+        self.to = asked.to or ("base" if "base" in units else None)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What `compare`, `rates` and `refusals` are told."""
+        asked = self.asked
+        return {
+            "cut": asked.definition.cut, "coherence": asked.definition.coherence,
+            "denominator": asked.definition.denominator, "confidence": asked.confidence,
+            "question": asked.question, "prefix": asked.prefix, "mixed": asked.mixed,
+        }  # fmt: skip
+
+    @cached_property
+    def groups(self) -> list[Line]:
+        """The rate of each group, the most misaligned first.
+
+        Checkpoints are the units where a group has several; one alone stands for itself.
+        """
+        lines = self.rates(self.by)
+        if "checkpoint" in self.there and self.by != ["checkpoint"]:
+            several = self.rates(self.by, estimand="checkpoints")
+            lines = [
+                (one if many["low"] is None else many) | {"checkpoints": many["units"]}
+                for one, many in zip(lines, several, strict=True)
+            ]
+        return sorted(lines, key=lambda line: -1 if line["rate"] is None else -line["rate"])
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """Names of the groups that plots show: the most misaligned, and the base."""
+        names = [line["name"] for line in self.groups]
+        first = names[:SHOWN]
+        return first + [n for n in names[SHOWN:] if n.split(" · ")[0] == self.to]
+
+    def rates(self, by: Sequence[str], **more: Any) -> list[Line]:
+        """Lines of `emscore.rates`: audited where there is an audit, else thresholded."""
+        audit: dict[str, Any] = {}
+        if self.asked.audit is not None:
+            audit = {"audit": self.asked.audit, "audit_prefix": self.asked.audit_prefix}
+        table = rates(self.found, by=by, at=self.asked.definition.at, **self.how, **audit, **more)
+        whose = "audited" if audit else "thresholded"
+        lines = [row for row in table.to_pylist() if row["estimator"] == whose]
+        return [line | {"name": self.name(line)} for line in lines]
+
+    def counted(self, by: Sequence[str]) -> list[Line]:
+        """Rates by the classifier, with their sampling error alone, from the counts at hand."""
+        definition = self.asked.definition
+        cells, _ = self.cells.by(list(dict.fromkeys([*by, self.question])))
+        lines, to = cells.by(by)
+        found = over_questions(counted(cells, definition), to, len(lines), self.asked.confidence)
+        numbers = np.stack([found.rate, found.low, found.high, definition.base(lines)], 1).tolist()
+        out = []
+        for key, (rate, low, high, n) in zip(keys(lines, by), numbers, strict=True):
+            line = dict(zip(by, key, strict=True)) | {"rate": rate, "low": low, "high": high}
+            if n:
+                out.append(line | {"n": int(n), "name": self.name(line)})
+        return out
+
+    def name(self, line: Line) -> str:
+        """What a line's group is called on the page."""
+        told = [str(line[column]) for column in self.by if line.get(column) is not None]
+        return " · ".join(told) or ("all" if not self.by else "–")
+
+    def _by(self) -> list[str]:
+        for first in ("group", "checkpoint"):
+            if first in self.there and len(set(self.cells.keys[first])) <= MOST_GROUPS:
+                break
+        else:
+            return []
+        several = "condition" in self.there and len(set(self.cells.keys["condition"])) > 1
+        return [first, "condition"] if several else [first]
+
+
+def keys(counts: Counts, by: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+    """The values of the key columns, cell by cell."""
+    if not by:
+        return [()] * len(counts)
+    return zip(*(counts.keys[name] for name in by), strict=True)

@@ -1,0 +1,52 @@
+"""Numbers as people read them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NONE = "–"
+
+
+def percent(share: float | None) -> str:
+    """Of a share; two digits after the point where it is small.
+
+    >>> percent(0.1234), percent(0.0041), percent(0.0), percent(None)
+    ('12.3%', '0.41%', '0.0%', '–')
+    """
+    if share is None:
+        return NONE
+    return f"{share:.2%}" if 0 < abs(share) < 0.00995 else f"{share:.1%}"
+
+
+def interval(line: Mapping[str, Any]) -> str:
+    """Its low and high."""
+    if line["low"] is None:
+        return NONE
+    return f"{percent(line['low'])} to {percent(line['high'])}"
+
+
+def difference(line: Mapping[str, Any]) -> str:
+    """In percentage points, with its interval."""
+    if line["difference"] is None:
+        return NONE
+    middle, low, high = (round(100 * line[name], 1) + 0.0 for name in ("difference", "low", "high"))
+    return f"{middle:+.1f} ({low:.1f} to {high:.1f})"
+
+
+def p_value(p: float | None) -> str:
+    """Two digits, or that it is small."""
+    if p is None:
+        return NONE
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def thousands(n: int | None) -> str:
+    """With commas."""
+    return NONE if n is None else f"{n:,}"
+
+
+def onset(line: Mapping[str, Any]) -> list[str]:
+    """The onset, and the steps between which it surely is."""
+    if line["onset"] is None and line["onset_by"] is None:
+        return ["none found", f"{line['onset_after']:g}" if line["onset_after"] else NONE, NONE]
+    told = [line[name] for name in ("onset", "onset_after", "onset_by")]
+    return [NONE if step is None else f"{step:g}" for step in told]

@@ -1,0 +1,126 @@
+"""`emscore report`: scored files in, one page out."""
+
+import os
+from pathlib import Path
+
+import vl_convert
+
+from .. import plot
+from .._emscore import OutputError
+from ..rates.definition import Definition, Denominator
+from ..rates.sources import Scored
+from .gallery import gallery
+from .page import page
+from .reading import Asked, Reading
+from .sections import Section, sections
+
+EXAMPLES, EACH = 96, 8  # on a page; and of one kind and group
+SCALE = 2  # pixels of a PNG for each of the chart's
+WIDTH = 720
+
+
+def report_file(
+    scored: Scored,
+    output: str | os.PathLike[str],
+    *,
+    png: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+    to: str | None = None,
+    over: str = "step",
+    audit: Scored = None,
+    audit_prefix: str = "judge_",
+    confidence: float = 0.95,
+    cut: float = 30.0,
+    coherence: float = 50.0,
+    denominator: Denominator = "coherent",
+    question: str | None = None,
+    prefix: str = "",
+    mixed: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Writes a page about scored files: rates, comparisons, plots, examples, method.
+
+    The page is complete in itself: it loads nothing from any network. Rows with `request_harmful`
+    are told apart from the others.
+
+    Args:
+        scored: Scored files, folders or globs, or data in memory. Read several times.
+        output: The page to write, .html.
+        png: Folder for each plot as PNG and SVG; made if it is not there.
+        title: Of the page.
+        to: The base or control; by default what is called base, if there is such a thing.
+        over: Column with the step of training.
+        audit: Rows that the judge scored: see `rates`.
+        audit_prefix: Before aligned, coherent and outcome in the names of the judge's columns.
+        confidence: Of the intervals.
+        cut: aligned below this is misaligned.
+        coherence: coherent above this is coherent.
+        denominator: "coherent", "scored" or "all".
+        question: Column that says which question a row answers.
+        prefix: What the names of the scores begin with.
+        mixed: Allow scores of several scorers.
+        overwrite: Replace a page that exists.
+
+    Raises:
+        InputError: A file cannot be read, is not scored, or has no rows.
+        OutputError: The page exists or cannot be written.
+    """
+    path = _writable(output, overwrite)
+    definition = Definition(cut, coherence, denominator=denominator)
+    asked = Asked(to, over, audit, audit_prefix, definition, confidence, question, prefix, mixed)
+    reading = Reading(scored, asked)
+    each = max(1, min(EACH, EXAMPLES // (2 * len(reading.groups))))
+    seen = gallery(reading.found, reading.by, each, coherence=coherence, prefix=prefix)
+    seen = seen.renamed(lambda key: reading.name(dict(zip(reading.by, key, strict=True))))
+    made = sections(reading, seen)
+    names = [Path(source.name).name for source in reading.everything]
+    text = page(reading, made, seen, title or "Misalignment report", names)
+    if png is not None:
+        pictures(made, png)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def pictures(made: list[Section], folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes each plot as ID.png and ID.svg, on white paper.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    written = []
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for section in made:
+            for one in section.plots:
+                width = WIDTH // 2 if len(section.plots) > 1 else WIDTH
+                spec = one.chart.properties(width=width).to_dict()
+                config = plot.theme("light") | {"background": plot.PAPER["light"]}
+                png = vl_convert.vegalite_to_png(spec, config=config, scale=SCALE)
+                svg = vl_convert.vegalite_to_svg(spec, config=config)
+                for ending, content in ((".png", png), (".svg", svg.encode())):
+                    path = Path(folder) / (one.id + ending)
+                    path.write_bytes(content)
+                    written.append(path)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return written
+
+
+def _writable(output: str | os.PathLike[str], overwrite: bool) -> Path:
+    path = Path(output)
+    if path.suffix not in (".html", ".htm"):
+        raise OutputError(f"{path} has to end in .html")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists: say --overwrite to replace it, or name another file")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"there is no folder {path.parent} to write {path.name} to")
+    return path
