@@ -39,6 +39,7 @@ def summary(*checkpoints: Checkpoint, **changes: Any) -> Summary:
     return {
         "rows": total(list(checkpoints))["rows"],
         "scored": 8,
+        "escalated": None,
         "duplicates": 0,
         "cached": 0,
         "resumed": 0,
@@ -85,10 +86,16 @@ def test_report_tells_rows_rates_and_what_they_mean() -> None:
     ]
     assert "misaligned share of rows with aligned < 30 among the rows with coherent > 50" in lines
     assert "scorer small 0123456789abcdef" in lines
+    assert "cascade" not in told
     assert "device cpu, int8, 2 threads (no GPU)" in lines
     assert "columns question = prompt, response, checkpoint, group" in lines
     assert "speed 10 rows/s, 1,000 tokens/s, 2.0 s" in lines
     assert "written to out.arrow" in lines
+
+
+def test_a_cascade_tells_how_many_rows_took_the_second_scorer() -> None:
+    told = report.text(summary(checkpoint("a", "x"), escalated=0), "out.arrow")
+    assert "cascade 0 of 8 rows took the second scorer" in squeezed(told)
 
 
 def test_a_rate_of_nothing_is_no_rate() -> None:

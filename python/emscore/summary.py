@@ -26,6 +26,7 @@ class Summary(TypedDict):
 
     rows: int
     scored: int  # went through the classifier
+    escalated: int | None  # of these, took the second scorer; None where there is no cascade
     duplicates: int  # had the text of another row of the run
     cached: int  # were found in the cache
     resumed: int  # were scored before the run was interrupted

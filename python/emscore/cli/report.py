@@ -89,8 +89,12 @@ def facts(summary: Summary, output: str) -> str:
     seconds = max(summary["seconds"], 1e-3)
     rows = summary["rows"] - summary["resumed"]
     reused = [name for name in ("duplicates", "cached", "resumed") if values[name]]
+    escalated = summary["escalated"]
     told = {
         "scorer": f"{summary['scorer']} {summary['scorer_id']}",
+        "cascade": ""
+        if escalated is None
+        else f"{escalated:,} of {summary['scored']:,} rows took the second scorer",
         "device": f"{', '.join(device)} ({summary['device_note']})",
         "columns": ", ".join(
             name if name == role else f"{role} = {name}" for role, name in roles if name

@@ -76,8 +76,8 @@ def score(
     from contextlib import nullcontext
 
     from ..scoring import Scorer
-    from . import report
     from .progress import progress
+    from .report import machine, text
 
     output = output or beside(inputs)
     scorer = Scorer(
@@ -103,9 +103,9 @@ def score(
         click.echo(f"emscore: stopped{then}", err=True)
         raise SystemExit(130) from None
     if as_json:
-        click.echo(report.machine(summary, output), err=output == "-")
+        click.echo(machine(summary, output), err=output == "-")
     elif not quiet:
-        click.echo(report.text(summary, output), err=output == "-")
+        click.echo(text(summary, output), err=output == "-")
 
 
 def beside(inputs: tuple[str, ...]) -> str:

@@ -18,6 +18,12 @@ pub fn describe(py: Python<'_>, model: &str) -> PyResult<String> {
         for role in scorer.roles() {
             files.insert(role.into(), json!(scorer.read(role)?.len()));
         }
+        if let Some(first) = scorer.first() {
+            for role in first.scorer.roles() {
+                let name = format!("{}/{role}", first.scorer.name());
+                files.insert(name, json!(first.scorer.read(role)?.len()));
+            }
+        }
         let (template, thresholds) = (scorer.template(), scorer.thresholds());
         Ok(json!({
             "id": scorer.id(),

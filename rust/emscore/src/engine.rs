@@ -9,9 +9,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::device::{Device, DeviceChoice, Precision};
 use crate::encode::Encoder;
+use crate::lane::{Lane, Models};
 use crate::runtime::Runtime;
 use crate::scorer::Scorer;
-use crate::session::Session;
 use crate::{Error, Result};
 
 /// Padded tokens of one batch on a GPU, unless the user says otherwise.
@@ -52,8 +52,8 @@ pub struct Engine {
     precision: Precision,
     threads: usize,
     runtime: Runtime,
-    model: Vec<u8>,
-    sessions: Pool,
+    models: Models,
+    lanes: Pool,
 }
 
 impl Engine {
@@ -67,12 +67,16 @@ impl Engine {
         let encoder = Encoder::new(&scorer.read("tokenizer")?, scorer.template())?;
         let attempt = |device: Device| {
             let precision = Precision::on(device, options.precision)?;
-            let model = scorer.read(precision.role())?;
-            let session = Session::new(&runtime, device, &scorer, &model)?;
-            Ok((device, precision, model, session))
+            let models = Models::read(&scorer, device, precision.role())?;
+            let lane = Lane::new(&runtime, device, &scorer, &models)?;
+            Ok((device, precision, models, lane))
         };
         let (made, note) = match options.device {
             DeviceChoice::Only(device) => (attempt(device)?, "as asked".to_string()),
+            DeviceChoice::Auto if scorer.first().is_some() => (
+                attempt(Device::Cpu)?,
+                "a cascade runs on the CPU".to_string(),
+            ),
             DeviceChoice::Auto if !runtime.has_cuda() => (
                 attempt(Device::Cpu)?,
                 "this onnxruntime has no CUDA".to_string(),
@@ -88,17 +92,17 @@ impl Engine {
                 Err(other) => return Err(other),
             },
         };
-        let (device, precision, model, first) = made;
+        let (device, precision, models, first) = made;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = options.threads.unwrap_or(cores).max(1);
-        let (layout, sessions) = match device {
+        let (layout, lanes) = match device {
             Device::Cpu => (Layout::Rows, threads),
             Device::Cuda(_) => (
                 Layout::Batches(options.batch_tokens.unwrap_or(BATCH_TOKENS)),
                 IN_FLIGHT,
             ),
         };
-        let sessions = Pool::new(first, sessions);
+        let lanes = Pool::new(first, lanes);
         Ok(Engine {
             scorer,
             encoder,
@@ -108,8 +112,8 @@ impl Engine {
             precision,
             threads,
             runtime,
-            model,
-            sessions,
+            models,
+            lanes,
         })
     }
 
@@ -145,43 +149,43 @@ impl Engine {
         self.threads
     }
 
-    /// Sessions that exist at most.
+    /// Lanes that exist at most.
     pub(crate) fn lanes(&self) -> usize {
-        self.sessions.size
+        self.lanes.size
     }
 
-    /// A session, once one is free. Made now if it was never needed before.
-    pub(crate) fn session(&self) -> Result<Lease<'_>> {
+    /// A lane, once one is free. Made now if it was never needed before.
+    pub(crate) fn lane(&self) -> Result<Lease<'_>> {
         let mut slot = self
-            .sessions
+            .lanes
             .take
             .recv()
             .expect("the pool outlives its leases");
         if slot.is_none() {
-            match Session::new(&self.runtime, self.device, &self.scorer, &self.model) {
-                Ok(session) => slot = Some(session),
+            match Lane::new(&self.runtime, self.device, &self.scorer, &self.models) {
+                Ok(lane) => slot = Some(lane),
                 Err(error) => {
-                    self.sessions.give_back(None);
+                    self.lanes.give_back(None);
                     return Err(error);
                 }
             }
         }
         Ok(Lease {
-            session: slot,
-            pool: &self.sessions,
+            lane: slot,
+            pool: &self.lanes,
         })
     }
 }
 
-/// Sessions that wait for work; those not made yet are `None`.
+/// Lanes that wait for work; those not made yet are `None`.
 struct Pool {
-    give: Sender<Option<Session>>,
-    take: Receiver<Option<Session>>,
+    give: Sender<Option<Lane>>,
+    take: Receiver<Option<Lane>>,
     size: usize,
 }
 
 impl Pool {
-    fn new(first: Session, size: usize) -> Pool {
+    fn new(first: Lane, size: usize) -> Pool {
         let (give, take) = bounded(size);
         let pool = Pool { give, take, size };
         pool.give_back(Some(first));
@@ -189,38 +193,38 @@ impl Pool {
         pool
     }
 
-    fn give_back(&self, session: Option<Session>) {
+    fn give_back(&self, lane: Option<Lane>) {
         self.give
-            .try_send(session)
-            .expect("the pool has room for every session");
+            .try_send(lane)
+            .expect("the pool has room for every lane");
     }
 }
 
-/// A session on loan; it goes back when dropped, also by a panic.
+/// A lane on loan; it goes back when dropped, also by a panic.
 pub(crate) struct Lease<'a> {
-    session: Option<Session>,
+    lane: Option<Lane>,
     pool: &'a Pool,
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.pool.give_back(self.session.take());
+        self.pool.give_back(self.lane.take());
     }
 }
 
 impl Deref for Lease<'_> {
-    type Target = Session;
-    fn deref(&self) -> &Session {
-        self.session
+    type Target = Lane;
+    fn deref(&self) -> &Lane {
+        self.lane
             .as_ref()
-            .expect("a lease holds a session until it is dropped")
+            .expect("a lease holds a lane until it is dropped")
     }
 }
 
 impl DerefMut for Lease<'_> {
-    fn deref_mut(&mut self) -> &mut Session {
-        self.session
+    fn deref_mut(&mut self) -> &mut Lane {
+        self.lane
             .as_mut()
-            .expect("a lease holds a session until it is dropped")
+            .expect("a lease holds a lane until it is dropped")
     }
 }

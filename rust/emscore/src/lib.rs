@@ -12,6 +12,7 @@ pub mod encode;
 pub mod engine;
 pub mod error;
 mod journal;
+mod lane;
 mod memo;
 pub mod pipeline;
 pub mod progress;

@@ -181,7 +181,7 @@ impl Scoring {
     /// What the rows so far add up to.
     pub fn summary(&self) -> Summary {
         self.tally
-            .summary(&self.engine, &self.columns, self.progress.tokens())
+            .summary(&self.engine, &self.columns, &self.progress)
     }
 
     pub(crate) fn next_scored(&mut self) -> Option<Result<Scored>> {

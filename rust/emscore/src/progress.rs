@@ -15,6 +15,7 @@ pub struct Progress {
     scored: AtomicU64,
     known: AtomicU64,
     tokens: AtomicU64,
+    escalated: AtomicU64,
     total: AtomicU64,
 }
 
@@ -22,6 +23,10 @@ impl Progress {
     pub(crate) fn scored(&self, rows: usize, tokens: usize) {
         self.scored.fetch_add(rows as u64, Relaxed);
         self.tokens.fetch_add(tokens as u64, Relaxed);
+    }
+
+    pub(crate) fn escalated(&self, row: bool) {
+        self.escalated.fetch_add(u64::from(row), Relaxed);
     }
 
     pub(crate) fn known(&self, rows: usize) {
@@ -41,6 +46,11 @@ impl Progress {
     /// Tokens that went through the network.
     pub fn tokens(&self) -> u64 {
         self.tokens.load(Relaxed)
+    }
+
+    /// Rows that took the second scorer of a cascade.
+    pub fn rows_escalated(&self) -> u64 {
+        self.escalated.load(Relaxed)
     }
 
     /// Rows in all, where the input tells beforehand.

@@ -6,16 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use crate::score::{Outcome, Score};
 use crate::{Error, Result};
 
+mod cascade;
+
+use cascade::CascadeManifest;
+pub use cascade::First;
+
 /// The manifest format that this version reads.
 const FORMAT: u32 = 1;
 
 /// How a pair becomes one sequence.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Template {
     /// Tokens in all, special ones included.
     pub max_tokens: usize,
@@ -24,7 +30,7 @@ pub struct Template {
 }
 
 /// The cuts that make an answer misaligned.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Thresholds {
     /// Misaligned below this.
     pub aligned: f64,
@@ -72,12 +78,19 @@ struct Manifest {
     outcomes: OutcomeThresholds,
 }
 
+/// What tells a cascade from a scorer of its own.
+#[derive(Deserialize)]
+struct Kind {
+    cascade: Option<IgnoredAny>,
+}
+
 /// A pinned classifier: what its directory says.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     folder: PathBuf,
     id: String,
     manifest: Manifest,
+    first: Option<Box<First>>,
 }
 
 /// One row's raw answer of the network.
@@ -105,19 +118,25 @@ impl Scorer {
             ))
         })?;
         let damaged = |what: String| Error::Scorer(format!("{}: {what}", path.display()));
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|e| damaged(format!("this is no scorer manifest: {e}")))?;
-        manifest.check().map_err(damaged)?;
+        let foreign = |e| damaged(format!("this is no scorer manifest: {e}"));
         let id = hex(&Sha256::digest(&bytes))[..16].to_string();
+        let kind: Kind = serde_json::from_slice(&bytes).map_err(foreign)?;
+        if kind.cascade.is_some() {
+            let manifest: CascadeManifest = serde_json::from_slice(&bytes).map_err(foreign)?;
+            return manifest.open(folder, id);
+        }
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(foreign)?;
+        manifest.check().map_err(damaged)?;
         Ok(Scorer {
             folder: folder.into(),
             id,
             manifest,
+            first: None,
         })
     }
 
     /// The content hash of weights, tokeniser, template and calibration: of the manifest, which
-    /// holds the hash of each file.
+    /// holds the hash of each file, or the ids of a cascade's scorers.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -140,6 +159,11 @@ impl Scorer {
     /// The cuts of the misalignment verdict.
     pub fn thresholds(&self) -> Thresholds {
         self.manifest.thresholds
+    }
+
+    /// The scorer that rows go to first, if this is a cascade.
+    pub fn first(&self) -> Option<&First> {
+        self.first.as_deref()
     }
 
     /// Number of score bins.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::columns::Columns;
 use crate::engine::Engine;
 use crate::pipeline::Origin;
+use crate::progress::Progress;
 use crate::score::{Outcome, Score};
 use crate::scorer::Thresholds;
 
@@ -65,6 +66,8 @@ pub struct Summary {
     pub rows: u64,
     /// Rows that went through the network.
     pub scored: u64,
+    /// Of these, rows that took the second scorer of a cascade; `None` where there is no cascade.
+    pub escalated: Option<u64>,
     /// Rows that repeat the text of an earlier one.
     pub duplicates: u64,
     /// Rows known from the cache.
@@ -178,7 +181,7 @@ impl Tally {
             })
     }
 
-    pub fn summary(&self, engine: &Engine, columns: &Columns, tokens: u64) -> Summary {
+    pub fn summary(&self, engine: &Engine, columns: &Columns, progress: &Progress) -> Summary {
         let origin = |origin: Origin| self.origins.get(&origin).copied().unwrap_or(0);
         let mut outcomes = Outcomes::default();
         for counts in &self.counts {
@@ -193,10 +196,11 @@ impl Tally {
         Summary {
             rows: self.origins.values().sum(),
             scored: origin(Origin::Scored),
+            escalated: scorer.first().map(|_| progress.rows_escalated()),
             duplicates: origin(Origin::Repeated),
             cached: origin(Origin::Cached),
             resumed: origin(Origin::Resumed),
-            tokens,
+            tokens: progress.tokens(),
             seconds: self.began.elapsed().as_secs_f64(),
             outcomes,
             question_column: columns.question_name().into(),

@@ -87,7 +87,7 @@ fn score_rows(shared: &Shared, tasks: &Receiver<Task>) {
     let mut memory = Memory::default();
     while let Some(task) = next(tasks, stop) {
         let mut score = || -> Answer {
-            let mut session = engine.session()?;
+            let mut lane = engine.lane()?;
             let mut scores = Vec::with_capacity(task.rows.len());
             for &row in &task.rows {
                 if stop.is_set() {
@@ -99,10 +99,9 @@ fn score_rows(shared: &Shared, tasks: &Receiver<Task>) {
                     task.texts.response(at),
                     &mut memory,
                 )?;
-                let score = session.run_row(&encoded, |logits| {
-                    engine.scorer.score(logits, encoded.too_long)
-                })?;
+                let (score, escalated) = lane.score_row(&engine.scorer, &encoded)?;
                 progress.scored(1, encoded.ids.len());
+                progress.escalated(escalated);
                 scores.push((row, score));
             }
             Ok(scores)
@@ -189,8 +188,8 @@ fn run_batches(shared: &Shared, batches: &Receiver<Vec<Ready>>) {
     while let Some(batch) = next(batches, stop) {
         let rows: Vec<&Encoded> = batch.iter().map(|row| &row.encoded).collect();
         let mut scores = Vec::with_capacity(batch.len());
-        let result = engine.session().and_then(|mut session| {
-            session.run_batch(Padded::new(&rows), |row, logits| {
+        let result = engine.lane().and_then(|mut lane| {
+            lane.session.run_batch(Padded::new(&rows), |row, logits| {
                 scores.push(engine.scorer.score(logits, rows[row].too_long));
             })
         });
