@@ -10,7 +10,7 @@ from .rates import Share, lines_options, names
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Dollars(click.ParamType):
+class Dollars(click.ParamType[float]):
     """20, 20usd or $20."""
 
     name = "dollars"

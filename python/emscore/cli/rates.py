@@ -8,7 +8,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Share(click.ParamType):
+class Share(click.ParamType[float]):
     """A share of one: 95%, 1pp or 0.95."""
 
     name = "share"

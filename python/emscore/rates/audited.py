@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import Floats, Ints, added, counted, grown, over
 from .bins import BINS, UNSCORED, bin_of
 from .definition import Definition
 from .difference import Audits, Estimates, Population, estimate
 from .judged import Finder
-from .walk import OUTCOMES, Floats, Ints, Step, grown
+from .walk import OUTCOMES, Step
 
 
 class Binned:
@@ -55,8 +56,7 @@ def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions:
     weight = (
         np.where(expected >= 1, 1 / np.maximum(expected, 1), 0) if questions else 1.0 + 0 * rows
     )
-    total = np.bincount(to, weight * rows, lines)
-    return np.asarray(weight / np.maximum(total, 1e-300)[to])
+    return over(weight, added(to, weight * rows, lines)[to])
 
 
 def audited_rates(
@@ -92,15 +92,13 @@ def audited_rates(
     whole = by_line(sums.rows)
     base = {"coherent": by_line(sums.v), "scored": whole.copy(), "all": whole}
     base["scored"][:, UNSCORED] = 0
-    kish = np.bincount(to, weight**2 * sums.rows.sum(1), lines)
+    kish = added(to, weight**2 * sums.rows.sum(1), lines)
     population = Population(whole, by_line(sums.u), base[definition.denominator], kish)
     audits = Audits(line[used], bin_of(finder.u)[used], w[used], y[used], d[used], u[used], v[used])
     found = estimate(population, audits, confidence)
-    count = np.bincount(line[used], minlength=lines)
-    lost = np.bincount(line[~judged.answered], minlength=lines)
-    share = np.bincount(line, np.where(judged.answered, 0.0, w), lines)
-    share = share / np.maximum(np.bincount(line, w, lines), 1e-300)
-    return found, count, lost, share
+    lost = added(line, np.where(judged.answered, 0.0, w), lines)
+    share = over(lost, added(line, w, lines))
+    return found, counted(line[used], lines), counted(line[~judged.answered], lines), share
 
 
 def sums_of(binned: Binned, cells: int) -> Sums:

@@ -6,10 +6,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .arrays import Floats, Ints, added, over
+from .arrays import counted as count
 from .definition import Definition
 from .intervals import effective, student, wilson
 from .scan import Counts
-from .walk import Floats, Ints
 
 Mean: TypeAlias = Callable[[Floats], Floats]
 
@@ -69,11 +70,11 @@ def over_questions(cells: Cellwise, to: Ints, lines: int, confidence: float) -> 
     from the line's rate.
     """
     some = cells.base > 0
-    questions = np.bincount(to[some], minlength=lines)
-    weight = _over(some.astype(float), questions[to])
+    questions = count(to[some], lines)
+    weight = over(some.astype(float), questions[to])
 
     def mean(values: Floats) -> Floats:
-        total = np.bincount(to, weight * np.where(some, values, 0), lines)
+        total = added(to, weight * np.where(some, values, 0), lines)
         return np.where(questions > 0, total, np.nan)
 
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,16 +85,16 @@ def over_questions(cells: Cellwise, to: Ints, lines: int, confidence: float) -> 
         size = effective(rate, mean(weight * variance), kish)
     low, high = wilson(rate * size, size, confidence)
     none = 0 * rate  # NaN where there is no rate
-    return Rates(rate, low + none, high + none, *_worst(cells, mean), questions.astype(np.int64))
+    return Rates(rate, low + none, high + none, *_worst(cells, mean), questions)
 
 
 def over_rows(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates:
     """The rate over all rows of each line, questions as strata of the size that they have."""
-    base = np.bincount(to, cells.base, lines)
-    weight = _over(cells.base, base[to])
+    base = added(to, cells.base, lines)
+    weight = over(cells.base, base[to])
 
     def mean(values: Floats) -> Floats:
-        total = np.bincount(to, weight * np.where(weight > 0, values, 0), lines)
+        total = added(to, weight * np.where(weight > 0, values, 0), lines)
         return np.where(base > 0, total, np.nan)
 
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -131,7 +132,7 @@ def over_units(each: Rates, fixed: Rates, to: Ints, lines: int, confidence: floa
             _, down, up = student(each.rate[here], confidence)
             low[line] = np.fmin(down, fixed.low[line])
             high[line] = np.fmax(up, fixed.high[line])
-    return Rates(rate, low, high, *worst, units)
+    return Rates(rate, low, high, worst[0], worst[1], units)
 
 
 def with_scorer_error(rates: Rates, half: float) -> Rates:
@@ -146,8 +147,3 @@ def _worst(cells: Cellwise, mean: Mean) -> tuple[Floats, Floats]:
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = cells.base + cells.failed
         return mean(cells.events / whole), mean((cells.events + cells.failed) / whole)
-
-
-def _over(a: Floats, b: Floats) -> Floats:
-    out: Floats = np.zeros(a.shape)
-    return np.divide(a, b, out=out, where=np.asarray(b) > 0)

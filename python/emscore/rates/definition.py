@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .._emscore import InputError
+from .arrays import Floats
 from .scan import Counts
 from .sources import Source
-from .walk import Floats
 
 Denominator = Literal["coherent", "scored", "all"]
 Estimand = Literal["questions", "rows", "question-sample", "checkpoints"]

@@ -12,11 +12,9 @@ classifier costs width and never coverage.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from .intervals import Floats, weighted
-
-Ints = npt.NDArray[np.int64]
+from .arrays import Floats, Ints, added, over
+from .intervals import weighted
 
 FOLDS = 5
 LEAST = 2  # audits in a stratum: fewer have no variance, so that bins are put together
@@ -104,53 +102,53 @@ def estimate(
     cells = lines * bins
 
     def total(values: Floats) -> Floats:
-        return _added(at, values, cells)
+        return added(at, values, cells)
 
     def by_line(values: Floats) -> Floats:
-        return _added(audits.line, values, lines)
+        return added(audits.line, values, lines)
 
     merged = (np.arange(lines)[:, None] * bins + strata).ravel()
     whole, whole_u, whole_v = (
-        _added(merged, part.ravel(), cells)
+        added(merged, part.ravel(), cells)
         for part in (population.weight, population.u, population.v)
     )
     n = total(np.ones(len(at)))
-    a = audits.weight * _over(whole, total(audits.weight))[at]
+    a = audits.weight * over(whole, total(audits.weight))[at]
 
     d0 = by_line(a * audits.d)
-    r0 = _over(by_line(a * audits.y), d0)
+    r0 = over(by_line(a * audits.y), d0)
     scale, rate = d0[audits.line], r0[audits.line]
-    z = _over(audits.y - rate * audits.d, scale)
+    z = over(audits.y - rate * audits.d, scale)
     # Distance of the row's prediction from its stratum's true mean.
-    mean_u, mean_v = _over(whole_u, whole), _over(whole_v, whole)
-    t = _over(audits.u - mean_u[at] - rate * (audits.v - mean_v[at]), scale)
+    mean_u, mean_v = over(whole_u, whole), over(whole_v, whole)
+    t = over(audits.u - mean_u[at] - rate * (audits.v - mean_v[at]), scale)
 
     if trust is None:
-        share = _trust(audits.line, lines, a, z, t - _over(total(a * t), total(a))[at])
+        share = _trust(audits.line, lines, a, z, t - over(total(a * t), total(a))[at])
     else:
         share = np.full(len(at), trust)
     r = np.clip(r0 - by_line(a * share * t), 0, 1)
 
     residual = z - share * t
-    mean = _over(total(a * residual), total(a))
-    spread = total((a * (residual - mean[at])) ** 2) * _over(n, n - 1)
-    between = whole * _over(total(a * z), total(a)) ** 2
+    mean = over(total(a * residual), total(a))
+    spread = total((a * (residual - mean[at])) ** 2) * over(n, n - 1)
+    between = whole * over(total(a * z), total(a)) ** 2
     variance = spread.reshape(lines, bins).sum(1) + population.kish * between.reshape(
         lines, bins
     ).sum(1)
 
-    heavy = _over(total(a * a), total(a))
+    heavy = over(total(a * a), total(a))
     some = total(audits.y) > 0
     every = total(1 - audits.y) == 0
     above, below = (
-        _over(np.where(which, heavy, 0.0).reshape(lines, bins).max(1), d0)
+        over(np.where(which, heavy, 0.0).reshape(lines, bins).max(1), d0)
         for which in (~every & (n > 0), some)
     )
     low, high = weighted(r, variance, above, below, confidence)
     nothing = np.where(d0 > 0, 0.0, np.nan)
     return Estimates(
         r + nothing, low + nothing, high + nothing, variance + nothing,
-        _over(by_line(a * share), by_line(a)),
+        over(by_line(a * share), by_line(a)),
     )  # fmt: skip
 
 
@@ -178,21 +176,10 @@ def _trust(line: Ints, lines: int, a: Floats, z: Floats, t: Floats) -> Floats:
     at = line * FOLDS + np.arange(len(line)) % FOLDS
 
     def others(values: Floats) -> Floats:
-        sums = _added(at, values, lines * FOLDS).reshape(lines, FOLDS)
+        sums = added(at, values, lines * FOLDS).reshape(lines, FOLDS)
         rest: Floats = (sums.sum(1, keepdims=True) - sums).ravel()
         return rest
 
-    slope = _over(others(a * a * t * z), others(a * a * t * t))
+    slope = over(others(a * a * t * z), others(a * a * t * t))
     trust: Floats = np.clip(slope, 0, 1)[at]
     return trust
-
-
-def _added(at: Ints, values: Floats, cells: int) -> Floats:
-    """Sums of the values that belong to each cell."""
-    return np.bincount(at, values, cells).astype(np.float64)
-
-
-def _over(a: Floats, b: Floats) -> Floats:
-    """a / b, and 0 where b is 0."""
-    out: Floats = np.zeros(np.broadcast(a, b).shape)
-    return np.divide(a, b, out=out, where=np.asarray(b) != 0)

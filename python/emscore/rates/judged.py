@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._emscore import InputError
+from .arrays import Floats
 from .definition import Definition
 from .sources import ALIASES, Scored, Source, sources
-from .walk import OUTCOMES, Floats, Step
+from .walk import OUTCOMES, Step
 
 PROBABILITY = "audit_probability"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError
+from .arrays import Floats, Ints
 from .audited import Binned, Sums, audited_rates, keys_in, sums_of
 from .classifier import (
     Cellwise,
@@ -30,7 +31,7 @@ from .scan import Counts, Tally, identities
 from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
 from .table import Part, table
-from .walk import OUTCOMES, Floats, Ints, Walk
+from .walk import OUTCOMES, Walk
 
 
 def rates(
@@ -238,8 +239,8 @@ def _audited(
         interval = f"sampling of rows, audits and units ({_method(shape.estimand)})"
     if definition.denominator == "all":  # empty responses count, and are never misaligned
         kept = 1 - lines.outcomes[:, OUTCOMES.index("empty")] / np.maximum(lines.rows, 1)
-        fixed = Rates(*(a * kept for a in (fixed.rate, fixed.low, fixed.high)),
-                      fixed.worst_low * kept, fixed.worst_high * kept, fixed.units)  # fmt: skip
+        numbers = (fixed.rate, fixed.low, fixed.high, fixed.worst_low, fixed.worst_high)
+        fixed = Rates(*(number * kept for number in numbers), units=fixed.units)
     notes = []
     for line in range(shape.lines):
         note = ["judge's rate"]

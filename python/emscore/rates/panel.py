@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Ints
 from .contrast import Side, side
 from .scan import Counts
-from .walk import Ints
 
 Unit = tuple[Hashable, ...]
 

@@ -8,13 +8,14 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .allocation import allocate, audits_for
+from .arrays import Floats, Ints
 from .audited import Binned, Sums, keys_in, sums_of
 from .bins import BINS, LABELS, bin_of
 from .definition import lines_by, question_column
 from .judged import PROBABILITY
 from .scan import Counts, Tally, identities
 from .sources import Scored, Source, sources
-from .walk import OUTCOMES, Floats, Ints, Walk
+from .walk import OUTCOMES, Walk
 
 STRATUM = "audit_stratum"
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .._emscore import InputError
+from .arrays import Floats, Ints, grown
 from .sources import Scored, Source, sources
-from .walk import OUTCOMES, SCORES, Floats, Ints, Step, Walk, grown
+from .walk import OUTCOMES, SCORES, Step, Walk
 
 #: What is summed over scored rows, with u = p_misaligned x p_coherent and v = p_coherent.
 SUMS = ("u", "v", "uu", "uv", "vv")

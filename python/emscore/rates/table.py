@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .arrays import Ints
 from .classifier import Rates
 from .definition import MEANING, Definition, Estimand
 from .scan import Counts
-from .walk import OUTCOMES, Ints
+from .walk import OUTCOMES
 
 
 @dataclass(frozen=True)

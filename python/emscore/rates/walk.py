@@ -14,10 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._emscore import InputError
+from .arrays import Floats, Ints
 from .sources import Source
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 OUTCOMES = ("ok", "too_long", "refusal", "code", "empty", "error")
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
@@ -115,15 +113,6 @@ def _scores(batch: pa.RecordBatch, where: str, prefix: str, row: int) -> dict[st
             )
         scores[name] = values
     return scores
-
-
-def grown(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
-    """The array with room for so many cells."""
-    if cells <= len(values):
-        return values
-    room = np.zeros((max(cells, 2 * len(values)), *values.shape[1:]), values.dtype)
-    room[: len(values)] = values
-    return room
 
 
 @dataclass
