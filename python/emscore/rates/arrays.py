@@ -1,0 +1,34 @@
+"""Sums by cell, and quotients where there may be nothing: what numpy leaves to be said."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def added(at: Ints, values: npt.NDArray[Any], cells: int) -> Floats:
+    """Sums of the values that belong to each cell, float64, (cells,)."""
+    return np.bincount(at, values, cells).astype(np.float64)
+
+
+def counted(at: Ints, cells: int) -> Ints:
+    """How often each cell occurs, int64, (cells,)."""
+    return np.bincount(at, minlength=cells).astype(np.int64)
+
+
+def over(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Floats:
+    """a / b, and 0 where b is 0."""
+    out: Floats = np.zeros(np.broadcast(a, b).shape)
+    return np.divide(a, b, out=out, where=np.asarray(b) != 0)
+
+
+def grown(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
+    """The array with room for so many cells."""
+    if cells <= len(values):
+        return values
+    room = np.zeros((max(cells, 2 * len(values)), *values.shape[1:]), values.dtype)
+    room[: len(values)] = values
+    return room

@@ -1,0 +1,227 @@
+"""Audits: what is drawn, by which chance, and whether the interval holds the judge's rate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import emscore
+from emscore.rates.allocation import allocate, audits_for
+from emscore.rates.difference import Audits, Population, estimate
+
+from .made import judged_rate, scored
+
+JUDGE = ["judge_aligned", "judge_coherent", "judge_outcome"]
+
+
+@pytest.fixture(scope="module")
+def everything() -> pa.Table:
+    """Rows that the judge scored in full."""
+    return scored(9000, judge=True)
+
+
+@pytest.fixture(scope="module")
+def scores(everything: pa.Table) -> pa.Table:
+    return everything.drop_columns(JUDGE)
+
+
+def of(table: pa.Table, checkpoint: str) -> pa.Table:
+    """The rows of one checkpoint."""
+    return table.filter(pa.array([name == checkpoint for name in table["checkpoint"].to_pylist()]))
+
+
+def audited(table: pa.Table, audit: pa.Table, **options: Any) -> dict[str, dict[str, Any]]:
+    found = emscore.rates(table, audit=audit, **options).to_pylist()
+    return {row["checkpoint"]: row for row in found if row["estimator"] == "audited"}
+
+
+def judge(drawn: pa.Table, everything: pa.Table) -> pa.Table:
+    """What `emscore judge` would add: the rows tell themselves apart by their response."""
+    place = {text: at for at, text in enumerate(everything["response"].to_pylist())}
+    rows = everything.take(pa.array([place[text] for text in drawn["response"].to_pylist()]))
+    for name in JUDGE:
+        drawn = drawn.append_column(name, rows[name])
+    return drawn
+
+
+def test_judging_everything_gives_the_judges_rate(everything: pa.Table, scores: pa.Table) -> None:
+    kept = everything.filter(pa.array([r is not None for r in everything["response"].to_pylist()]))
+    audit = kept.append_column("audit_probability", pa.array([1.0] * kept.num_rows))
+    found = audited(scores, audit, estimand="rows")
+    for checkpoint, row in found.items():
+        mine = of(everything, checkpoint)
+        assert row["rate"] == pytest.approx(judged_rate(mine), abs=5e-4)  # folds trust differently
+        assert row["low"] < row["rate"] < row["high"]
+
+
+def test_each_row_is_drawn_by_its_chance(scores: pa.Table) -> None:
+    times = 60
+    texts = scores["response"].to_pylist()
+    drawn, chance = dict.fromkeys(texts, 0), {}
+    for seed in range(times):
+        audit = emscore.audit_draw(scores, rows=300, seed=seed)
+        assert abs(audit.num_rows - 300) <= 3
+        for row in audit.select(["response", "audit_probability", "audit_stratum"]).to_pylist():
+            drawn[row["response"]] += 1
+            chance[row["response"]] = (row["audit_stratum"], row["audit_probability"])
+    by_stratum: dict[tuple[str, float], list[int]] = {}
+    for text, kind in chance.items():
+        by_stratum.setdefault(kind, []).append(drawn[text])
+    assert None not in chance
+    # Seen or not, the rows of a stratum were drawn as often as their chance says.
+    plan = emscore.audit_plan(scores, rows=300).to_pylist()
+    for row in plan:
+        counts = by_stratum.get((row["stratum"], row["probability"]), [])
+        expected = row["probability"] * row["rows"] * times
+        assert abs(sum(counts) - expected) < 5 * np.sqrt(expected) + 2
+
+
+def test_some_audits_always_fall_among_the_clear_negatives(scores: pa.Table) -> None:
+    for rows in (30, 300, 3000):
+        for row in emscore.audit_plan(scores, rows=rows).to_pylist():
+            assert row["probability"] > 0
+            if row["stratum"] == "0-0.005":
+                assert row["audits"] >= 1
+
+
+def test_a_draw_keeps_the_rows_and_repeats_itself(scores: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(scores, tmp_path / "scored.parquet", row_group_size=1000)
+    first = emscore.audit_draw(tmp_path / "scored.parquet", rows=200, seed=4)
+    again = emscore.audit_draw(scores, rows=200, seed=4)
+    assert first["response"].to_pylist() == again["response"].to_pylist()
+    assert first.column_names == [*scores.column_names, "audit_probability", "audit_stratum"]
+    assert first.schema.metadata[b"emscore.scorer_id"] == b"0123456789abcdef"
+    rows = {row["response"]: row for row in scores.to_pylist()}
+    for row in first.to_pylist():
+        assert rows[row["response"]] == {name: row[name] for name in scores.column_names}
+
+
+def test_a_width_is_reached_at_the_planned_cost(everything: pa.Table, scores: pa.Table) -> None:
+    plan = emscore.audit_plan(scores, width=0.08, price=0.01).to_pylist()
+    for row in plan:
+        assert row["expected_high"] - row["expected_low"] <= 0.08
+        assert row["cost"] == pytest.approx(row["audits"] * 0.01)
+    audit = emscore.audit_draw(scores, width=0.08)
+    assert audit.num_rows == pytest.approx(sum(row["audits"] for row in plan), abs=3)
+    for row in audited(scores, judge(audit, everything), estimand="rows").values():
+        assert row["high"] - row["low"] < 0.13  # the classifier is not as good as it thinks
+
+
+def test_a_budget_is_kept(scores: pa.Table) -> None:
+    audit = emscore.audit_draw(scores, budget=1.0, price=0.005)
+    assert 190 <= audit.num_rows <= 203
+    assert (
+        sum(emscore.audit_plan(scores, budget=1.0, price=0.005)["cost"].to_pylist()) <= 1.0 + 1e-9
+    )
+
+
+def test_fewest_audits_that_are_enough() -> None:
+    rows, p = np.array([[9000.0, 600, 400]]), np.array([[0.002, 0.3, 0.9]])
+    (n,) = audits_for(rows, p, 0.03)
+    for audits, enough in ((n, True), (n * 0.98, False)):
+        _, low, high = allocate(rows, p, np.array([audits]))
+        assert (high - low <= 0.03).all() == enough
+
+
+def test_intervals_cover_in_repeated_audits(everything: pa.Table, scores: pa.Table) -> None:
+    """Every checkpoint, at rates near 0 too, with a classifier that is too sure of itself."""
+    truth = {
+        name: judged_rate(of(everything, name))
+        for name in set(everything["checkpoint"].to_pylist())
+    }  # fmt: skip
+    held, widths = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0.0)
+    times = 60
+    for seed in range(times):
+        audit = judge(emscore.audit_draw(scores, rows=450, seed=seed), everything)
+        for name, row in audited(scores, audit, estimand="rows").items():
+            held[name] += row["low"] <= truth[name] <= row["high"]
+            widths[name] += (row["high"] - row["low"]) / times
+    for name in truth:
+        assert held[name] >= 0.87 * times  # 0.95, and three standard errors
+        # Narrower than judging as many rows without a classifier.
+        p = truth[name]
+        assert p < 0.02 or widths[name] < 2 * 1.96 * np.sqrt(p * (1 - p) / 150)
+
+
+def test_the_classifiers_errors_do_not_move_the_audited_rate(
+    everything: pa.Table, scores: pa.Table
+) -> None:
+    """The scores of a classifier that has it backwards: wide, but about the same rate."""
+    backwards = scores.set_column(
+        scores.column_names.index("p_misaligned"), "p_misaligned",
+        pa.array(1 - scores["p_misaligned"].to_numpy(), from_pandas=True),
+    )  # fmt: skip
+    audit = judge(emscore.audit_draw(backwards, rows=2400), everything)
+    calibrated = {
+        row["checkpoint"]: row["rate"] for row in emscore.rates(backwards).to_pylist()
+        if row["estimator"] == "calibrated"
+    }  # fmt: skip
+    for name, row in audited(backwards, audit, estimand="rows").items():
+        truth = judged_rate(of(everything, name))
+        assert row["low"] <= truth <= row["high"]
+        assert abs(calibrated[name] - truth) > 0.2
+
+
+def test_a_plain_random_sample_will_do(everything: pa.Table, scores: pa.Table) -> None:
+    rng = np.random.default_rng(0)
+    texts = everything["response"].to_pylist()
+    pick = [at for at in rng.permutation(len(texts))[:1500] if texts[at] is not None]
+    sample = everything.take(pa.array(pick))
+    uniform = audited(scores, sample, audit_uniform=True)
+    told = audited(scores, sample.append_column("audit_probability", pa.array([1 / 6] * len(pick))))
+    for name, row in uniform.items():
+        assert row["rate"] == pytest.approx(told[name]["rate"], abs=1e-9)
+
+
+def test_answers_that_the_judge_did_not_give(everything: pa.Table, scores: pa.Table) -> None:
+    audit = judge(emscore.audit_draw(scores, rows=900), everything)
+    outcome = ["content_filter" if at % 20 == 0 else word
+               for at, word in enumerate(audit["judge_outcome"].to_pylist())]  # fmt: skip
+    audit = audit.set_column(audit.column_names.index("judge_outcome"), "judge_outcome", [outcome])
+    for row in audited(scores, audit).values():
+        assert row["audits_failed"] > 0
+        assert "audits have no answer of the judge" in row["note"]
+        assert row["worst_low"] < row["rate"] < row["worst_high"]
+
+
+def test_estimands_with_an_audit(everything: pa.Table, scores: pa.Table) -> None:
+    audit = judge(emscore.audit_draw(scores, rows=3000), everything)
+    fixed = audited(scores, audit)
+    drawn = audited(scores, audit, estimand="question-sample")
+    for name, row in drawn.items():
+        assert row["units"] == 4
+        assert row["rate"] == pytest.approx(fixed[name]["rate"], abs=0.03)
+        assert row["high"] - row["low"] >= fixed[name]["high"] - fixed[name]["low"]
+
+
+def simulated(rate: float, n: int, times: int, seed: int) -> tuple[Population, Audits]:
+    """Many audits of a population of two bins; the classifier finds 7 of 10, and flags 1 in 50."""
+    rng = np.random.default_rng(seed)
+    flagged = 0.7 * rate + 0.02 * (1 - rate)
+    share = np.array([1 - flagged, flagged])
+    p = np.array([0.3 * rate, 0.7 * rate]) / share
+    rows = np.tile(share * 20_000, (times, 1))
+    chance, _, _ = allocate(rows, np.tile([0.02, 0.7], (times, 1)), np.full(times, float(n)))
+    counts = np.maximum(np.round(chance * rows), 2).astype(np.int64)
+    line = np.repeat(np.arange(times), counts.sum(1))
+    where = np.concatenate([np.repeat([0, 1], c) for c in counts])
+    y = (rng.random(len(line)) < p[where]).astype(float)
+    weight = rows / 20_000
+    u = np.array([0.02, 0.7])[where] + rng.normal(0, 0.005, len(line))
+    ones = np.ones(len(line))
+    population = Population(weight, weight * [0.02, 0.7], weight, np.full(times, 1 / 20_000))
+    return population, Audits(line, where, 1 / chance[line, where], y, ones, u, ones)
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.01, 0.05, 0.5])
+@pytest.mark.parametrize("n", [100, 500])
+def test_coverage_near_zero_and_in_the_middle(rate: float, n: int) -> None:
+    found = estimate(*simulated(rate, n, times=1000, seed=7))
+    covered = (found.low <= rate) & (rate <= found.high)
+    assert covered.mean() >= 0.93
+    assert found.rate.mean() == pytest.approx(
+        rate, abs=4 * found.rate.std() / np.sqrt(1000) + 1e-12
+    )
