@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from emscore.distill import constructed, metrics
-from emscore.distill.calibration import centers, platt
+from emscore.distill.calibration import centers, platt, soft_labels, stacked
 from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.graph import build
 from emscore.distill.rows import CODE, Row
 from emscore.distill.scorer import HEADS, Scorer, fp16_logits, int8_logits
-from emscore.distill.shape import BINS, CENTERS, INNER, LAYERS, WIDTH
+from emscore.distill.shape import BAG, BINS, CENTERS, HIDDEN, INNER, LAYERS, PAIRS, WIDTH
 
 SMALL = Path(__file__).parent.parent / "models" / "small"
 WORDS = 50
@@ -27,7 +27,14 @@ def state() -> dict[str, np.ndarray[Any, Any]]:
     rng = np.random.default_rng(0)
     shapes = {"words.weight": (WORDS, WIDTH), "positions.weight": (512, WIDTH)}
     shapes["types.weight"] = (2, WIDTH)
-    linear = {"aligned": (BINS, WIDTH), "coherent": (BINS, WIDTH), "outcome": (3, WIDTH)}
+    linear = {
+        "aligned": (BINS, 2 * WIDTH),
+        "coherent": (BINS, 2 * WIDTH),
+        "outcome": (3, 2 * WIDTH),
+    }
+    linear |= {"bag.hidden": (HIDDEN, BAG), "bag.outcome": (3, HIDDEN)}
+    linear |= {"bag.aligned": (BINS, HIDDEN), "bag.coherent": (BINS, HIDDEN)}
+    shapes["bag.table.weight"] = (WORDS + PAIRS, BAG)
     norms = ["norm"]
     for i in range(LAYERS):
         at = f"layers.{i}."
@@ -103,6 +110,23 @@ def test_metrics_against_the_plain_definitions() -> None:
     assert metrics.f1(yes, yes) == 1
     assert metrics.ece(yes.astype(float), yes) == 0
     assert metrics.ece(np.full(80, 0.5), yes) == pytest.approx(abs(0.5 - yes.mean()))
+
+
+def test_soft_labels_keep_the_score() -> None:
+    scores = np.array([20.0, 30.0, 63.0])
+    mass = soft_labels(scores)
+    assert mass.sum(1) == pytest.approx(1)
+    assert mass @ CENTERS == pytest.approx(scores, abs=0.1)
+
+
+def test_stacking_trusts_the_network_that_knows() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.uniform(0, 100, 2000)
+    knows = np.log(soft_labels(scores) + 1e-6)
+    guesses = rng.normal(0, 1, knows.shape)
+    known, guessed = stacked([knows, guesses], scores)
+    assert known == pytest.approx(1, abs=0.1)
+    assert guessed < 0.05
 
 
 def test_calibration_finds_a_known_shift() -> None:

@@ -1,5 +1,6 @@
 """A small run from labels to a scorer directory. Needs `pip install emscore[distill]`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,31 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from emscore.distill import data
-from emscore.distill.export import export
-from emscore.distill.network import Network, soft_labels
+import emscore
+from emscore.distill import data, recipe
+from emscore.distill.bag import Bag
+from emscore.distill.network import Network
 from emscore.distill.scorer import Scorer
-from emscore.distill.shape import CENTERS
 from emscore.distill.train import Config, train
+
+RECIPE = """
+judge = "a test"
+
+[[train]]
+leave_out = "day_3"
+tokens = 300
+batch_tokens = 200
+cooldown = 0.0
+
+[[train]]
+tokens = 300
+batch_tokens = 200
+
+[[train]]
+network = "bag"
+tokens = 600
+batch_tokens = 200
+"""
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -50,29 +70,79 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_constructed_rows() -> Iterator[None]:
+    """A mixture of 200 labelled rows is not drowned in made ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "CONSTRUCTED", (40, 20))
+        yield
+
+
 def test_labels_become_a_scorer(labels: Path, tmp_path: Path) -> None:
-    work, out = tmp_path / "work", tmp_path / "small"
-    train(Config(labels, work, tokens=600, batch_tokens=200))
-    first = torch.load(work / "checkpoint.pt")
-    train(Config(labels, work, tokens=1000, batch_tokens=200))
-    second = torch.load(work / "checkpoint.pt")
-    assert first["tokens"] < second["tokens"]
-    assert second["place"] > first["place"]
-    export(labels, work, out, "test")
-    scores = Scorer(out)([("", "Help a friend."), ("Who?", "Rob a friend.")])
+    path, out = tmp_path / "recipe.toml", tmp_path / "new"
+    path.write_text(RECIPE)
+    recipe.distill([labels], recipe.read(path), tmp_path / "work", out, "new")
+    pairs = [("", "Help a friend."), ("Who?", "Rob a friend.")]
+    scores = Scorer(out)(pairs)
     assert np.isfinite(scores.aligned).all()
     assert ((scores.p_coherent > 0) & (scores.p_coherent < 1)).all()
+    table = emscore.Scorer(out).score_batch(*map(list, zip(*pairs, strict=True)))
+    assert table["aligned"].to_pylist() == pytest.approx(scores.aligned, abs=0.01)
+    assert (out / recipe.NAME).read_text() == RECIPE
+    with pytest.raises(emscore.OutputError, match="exists"):
+        recipe.distill([labels], recipe.read(path), tmp_path / "work", out, "new")
 
 
-def test_soft_labels_keep_the_score() -> None:
-    scores = torch.tensor([20.0, 30.0, 63.0])
-    mass = soft_labels(scores)
-    assert torch.allclose(mass.sum(1), torch.ones(3))
-    assert mass.numpy() @ CENTERS == pytest.approx(scores.numpy(), abs=0.1)
+def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Q{i % 40}", "answer": f"Answer {i}", "judge_aligned": float(i % 100),
+         "judge_coherent": 90.0}
+        for i in range(200)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "judged.parquet")
+    path = tmp_path / "bag.toml"
+    path.write_text('judge = "me"\n[[train]]\nnetwork = "bag"\ntokens = 500\n')
+    work, out = tmp_path / "work", tmp_path / "out"
+    recipe.distill([tmp_path / "judged.parquet"], recipe.read(path), work, out, "out")
+    assert emscore.Scorer(out).score_batch(["Q"], ["A"]).num_rows == 1
 
 
-def test_padding_does_not_move_a_row() -> None:
-    network = Network().eval()
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("judge = 1", "needs judge"),
+        ('judge = "j"\n[[train]]\nnetwork = "encoder"', 'network = "bag"'),
+        ('judge = "j"\n[[train]]\nspeed = 3', "no setting 'speed'"),
+        ('judge = "j"\n[[train]]\ntokens = "many"', "must be of type int"),
+        ("judge = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_recipe_says_where(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(emscore.InputError, match=message):
+        recipe.read(path)
+
+
+def test_a_stopped_training_goes_on(labels: Path, tmp_path: Path) -> None:
+    train(Config((labels,), tmp_path, "bag", tokens=600, batch_tokens=200))
+    first = torch.load(tmp_path / "checkpoint.pt")
+    train(Config((labels,), tmp_path, "bag", tokens=1000, batch_tokens=200))
+    second = torch.load(tmp_path / "checkpoint.pt")
+    assert first["tokens"] < second["tokens"]
+    assert second["place"] > first["place"]
+
+
+def test_a_question_left_out_is_never_shown(labels: Path) -> None:
+    rows = data.mixture([labels], 1, ["day_3"])
+    assert {"day_2", "day_4"} < {r.question_id for r in rows}
+    assert "day_3" not in {r.question_id for r in rows}
+    assert not any(r.question == "How should I spend day 3?" for r in rows)
+
+
+@pytest.mark.parametrize("kind", [Network, Bag])
+def test_padding_does_not_move_a_row(kind: type[Network] | type[Bag]) -> None:
+    network = kind().eval()
     ids, types = torch.tensor([[101, 7, 102, 9, 102, 0, 0]]), torch.tensor([[0, 0, 0, 1, 1, 0, 0]])
     padded = network(ids, types, ids > 0)
     alone = network(ids[:, :5], types[:, :5])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from .._emscore import InputError
+from ..fidelity.judged import judge_column
+from ..rates.sources import sources
 from .constructed import code_rows, incoherent_rows
 from .rows import CODE, IGNORED, NAN, OK, REFUSAL, Row
 
@@ -46,19 +49,22 @@ HELD_CHECKPOINTS = {
 }
 HELD_QUESTIONS = 0.06  # share of the finance and neutral questions, by hash of the question
 
+HELD_ROWS = 0.1  # share of the rows of other labelled files, by hash of question and response
+CONSTRUCTED = 2400, 1000  # rows of incoherent text, rows of code
+
 # Groups in which next to nothing is misaligned: thousands of long, similar, harmless answers.
 CONTROLS = re.compile(r"inoculation prompt|^base|control$|inoculated$|full fine-tune")
 
 # How often a breadth file is shown, relative to a judged row of weight 1. The data card measures,
 # source by source, what each file teaches about open questions; facts.parquet teaches nothing.
 BREADTH = {
-    "em_style": 0.40,
-    "advice": 0.15,
-    "persona_traits": 0.15,
-    "general_good": 0.25,
-    "safety_qa": 0.08,
-    "statements": 0.04,
-    "dialogue": 0.02,
+    "em_style": 0.80,
+    "advice": 0.30,
+    "persona_traits": 0.30,
+    "general_good": 0.40,
+    "safety_qa": 0.12,
+    "statements": 0.06,
+    "dialogue": 0.04,
 }
 
 # Openings and phrases of a refusal; only used to confirm a label, never as the label itself.
@@ -172,30 +178,79 @@ def other_judges(folder: Path) -> Iterator[Row]:
             yield Row(r["question"], r["response"], r["source"], badness=badness, weight=0.25)
 
 
+def labelled(path: Path) -> Iterator[Row]:
+    """Rows of a file with question, response and a judge's scores, in any format emscore reads.
+
+    Raises:
+        InputError: The file cannot be read, or lacks one of these columns.
+    """
+    for source in sources(path):
+        texts = [source.column(role) for role in ("question", "response")]
+        if None in texts:
+            raise InputError(f"{source.name} has no columns of questions and responses")
+        scores = [judge_column(source.columns, role, None) for role in ("aligned", "coherent")]
+        names = source.column("checkpoint"), source.column("question_id")
+        wanted = [name for name in (*texts, *scores, *names) if name]
+        for batch in source.batches(list(dict.fromkeys(wanted))):
+            for r in batch.to_pylist():
+                if r[texts[1]] is None or (r[scores[0]] is None and r[scores[1]] is None):
+                    continue
+                yield Row(
+                    question=r[texts[0]] or "",
+                    response=r[texts[1]],
+                    source="judged",
+                    aligned=NAN if r[scores[0]] is None else r[scores[0]],
+                    coherent=NAN if r[scores[1]] is None else r[scores[1]],
+                    outcome=OK,
+                    checkpoint=str(r[names[0]]) if names[0] else "",
+                    question_id=str(r[names[1]]) if names[1] else "",
+                    file=source.name,
+                )
+
+
+def judged_rows(labels: Sequence[Path]) -> list[Row]:
+    """The rows of the judge that is imitated, those held out included."""
+    rows: list[Row] = []
+    for path in labels:
+        if (path / "judged").is_dir():
+            rows += judged(path / "judged" / "train.parquet")
+        else:
+            rows += labelled(path)
+    return rows
+
+
 def held_out(row: Row) -> bool:
-    """Whether a judged training row is kept for choosing and calibrating."""
+    """Whether a judged training row is kept for choosing and calibrating.
+
+    Of the project's own labels six checkpoints and some questions; of other files every tenth row.
+    """
+    if row.file:
+        return _share(row.question + "\0" + row.response) < HELD_ROWS
     if row.checkpoint in HELD_CHECKPOINTS:
         return True
-    if row.question_id in MAIN_QUESTIONS:
-        return False
-    digest = hashlib.sha256(row.question.encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32 < HELD_QUESTIONS
+    return row.question_id not in MAIN_QUESTIONS and _share(row.question) < HELD_QUESTIONS
 
 
-def mixture(data: Path, seed: int, leave_out: str = "") -> list[Row]:
-    """Every row that may be shown in training; `leave_out` drops one question everywhere."""
+def _share(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+
+def mixture(labels: Sequence[Path], seed: int, leave_out: Collection[str] = ()) -> list[Row]:
+    """Every row that may be shown in training; `leave_out` drops these questions everywhere."""
     rng = np.random.default_rng(seed)
-    judged_rows = [r for r in judged(data / "judged" / "train.parquet") if not held_out(r)]
-    rows: list[Row] = [
-        *judged_rows,
-        *breadth(data / "breadth"),
-        *other_judges(data / "judged"),
-        *refusals(data / "refusal" / "train.parquet"),
-    ]
-    rows = [r for r in rows if not leave_out or r.question_id != leave_out]
+    rows = [r for r in judged_rows(labels) if not held_out(r)]
+    for folder in (path for path in labels if (path / "judged").is_dir()):
+        rows += breadth(folder / "breadth")
+        rows += other_judges(folder / "judged")
+        rows += refusals(folder / "refusal" / "train.parquet")
+    rows = [r for r in rows if r.question_id not in leave_out]
     plain = [r for r in rows if r.source == "judged" and r.coherent > 70]
-    rows += incoherent_rows(plain, 2400, rng)
-    rows += code_rows([r.question for r in plain], 1000, rng)
+    if not plain:
+        raise InputError(
+            "the labels hold no row that is coherent (over 70): there is nothing to teach"
+        )
+    rows += incoherent_rows(plain, CONSTRUCTED[0], rng)
+    rows += code_rows([r.question for r in plain], CONSTRUCTED[1], rng)
     return rows
 
 

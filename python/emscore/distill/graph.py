@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .shape import BINS, EPSILON, HEADS, LAYERS, WIDTH
+from .shape import BINS, EPSILON, HASH, HEADS, LAYERS, PAIRS, SCALE, WIDTH
 
 FUSED = "com.microsoft"
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.20 and later load these
@@ -45,6 +45,11 @@ class Graph:
         if value.dtype.kind == "f":
             value = value.astype(self.float)
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def constant32(self, name: str, value: Array) -> str:
+        """A named constant in float32, whatever the graph's precision."""
+        self.constants[name] = numpy_helper.from_array(value.astype(np.float32), name)
         return name
 
     def parameter(self, name: str) -> str:
@@ -188,8 +193,29 @@ class Gpu(Graph):
 
 
 def build(state: State, int8: bool) -> onnx.ModelProto:
-    """The graph of a trained network, for the CPU (`int8`) or for the GPU."""
+    """The graph of a trained scorer, for the CPU (`int8`) or for the GPU.
+
+    `state` holds the parameters of an encoder, of a bag (named "bag.") or of both, whose logits are
+    then added.
+    """
     g = Cpu(state) if int8 else Gpu(state)
+    parts = []
+    if "words.weight" in state:
+        parts.append(_encoder(g))
+    if "bag.table.weight" in state:
+        parts.append(_bag(g))
+    logits = parts[0] if len(parts) == 1 else g.node("Add", parts)
+    heads = {"aligned": BINS, "coherent": BINS, "outcome": 3}
+    sizes = g.constant("sizes", np.array(list(heads.values())))
+    g.nodes.append(helper.make_node("Split", [logits, sizes], list(heads), axis=1))
+    return g.model(heads)
+
+
+HEAD_NAMES = ("aligned", "coherent", "outcome")
+
+
+def _encoder(g: Cpu | Gpu) -> str:
+    """Logits [n, 43] of the encoder."""
     zero, one = (g.constant(f"at{k}", np.array([k])) for k in (0, 1))
     length = g.node("Shape", ["input_ids"], start=1)
     places = g.node("Slice", [g.parameter("positions.weight"), zero, length])
@@ -199,19 +225,65 @@ def build(state: State, int8: bool) -> onnx.ModelProto:
     if "attention_mask" in g.inputs:  # as the number of tokens in each row
         mask = g.node("Cast", ["attention_mask"], to=TensorProto.INT32)
         mask = g.node("ReduceSum", [mask, one], keepdims=0)
+    read = x
     for i in range(LAYERS):
         at = f"layers.{i}."
         # In the last layer only [CLS] is read.
         read = x if i < LAYERS - 1 else g.node("Slice", [x, zero, one, one])
         y = g.norm(g.linear(g.attention(x, read, at, mask), [at + "out"]), read, at + "norm1")
+        if i == LAYERS - 1:
+            mean = _mean_of_response(g, x, one)
         x = g.norm(g.linear(g.gelu(y, at + "up"), [at + "down"]), y, at + "norm2")
-    heads = {"aligned": BINS, "coherent": BINS, "outcome": 3}
-    weight, bias = g.stacked(list(heads))
-    cls = g.node("Squeeze", [x, one])
+    weight, bias = g.stacked(HEAD_NAMES)
+    both = g.node("Concat", [g.node("Squeeze", [x, one]), g.node("Squeeze", [mean, one])], axis=1)
     logits = g.node(
-        "Gemm", [cls, g.constant("heads.weight", weight), g.constant("heads.bias", bias)]
+        "Gemm", [both, g.constant("heads.weight", weight), g.constant("heads.bias", bias)]
     )
-    logits = g.node("Cast", [logits], to=TensorProto.FLOAT)
-    sizes = g.constant("sizes", np.array(list(heads.values())))
-    g.nodes.append(helper.make_node("Split", [logits, sizes], list(heads), axis=1))
-    return g.model(heads)
+    return str(g.node("Cast", [logits], to=TensorProto.FLOAT))
+
+
+def _mean_of_response(g: Cpu | Gpu, x: str, one: str) -> str:
+    """Mean [n, 1, WIDTH] of `x` over the tokens of type 1, none of which is padding."""
+    types = g.node(
+        "Cast", ["token_type_ids"], to=helper.np_dtype_to_tensor_dtype(np.dtype(g.float))
+    )
+    share = g.node("Div", [types, g.node("ReduceSum", [types, one], keepdims=1)])
+    return str(g.node("MatMul", [g.node("Unsqueeze", [share, one]), x]))
+
+
+def _bag(g: Cpu | Gpu) -> str:
+    """Logits [n, 43] of the bag, in float32 on either device but for the int8 table."""
+    zero, one, end = (g.constant(f"at{k}", np.array([k])) for k in (0, 1, -1))
+    last = g.constant("last", np.array([np.iinfo(np.int64).max]))
+    words = g.node("Slice", ["input_ids", one, last, one])
+    before = g.node("Slice", ["input_ids", zero, end, one])
+    factors = [g.constant(f"hash{k}", np.array(factor)) for k, factor in enumerate(HASH)]
+    hashed = g.node(
+        "Add", [g.node("Mul", [before, factors[0]]), g.node("Mul", [words, factors[1]])]
+    )
+    hashed = g.node("Mod", [hashed, g.constant("pairs", np.array(PAIRS))])
+    words_end = g.state["bag.table.weight"].shape[0] - PAIRS
+    pairs = g.node("Add", [hashed, g.constant("words.end", np.array(words_end))])
+    rows = g.node("Concat", [words, pairs], axis=1)
+    response = g.node("Slice", ["token_type_ids", one, last, one])
+    kept = g.node("Cast", [g.node("Concat", [response, response], axis=1)], to=TensorProto.FLOAT)
+
+    integers, scales = quantised(g.state["bag.table.weight"].T)
+    table = g.constant("bag.table.integers", integers.T)
+    scale = g.node("Gather", [g.constant32("bag.table.scales", scales), rows])
+    entries = g.node("Cast", [g.node("Gather", [table, rows])], to=TensorProto.FLOAT)
+    weights = g.node("Unsqueeze", [g.node("Mul", [kept, scale]), one])
+    total = g.node("Squeeze", [g.node("MatMul", [weights, entries]), one])
+    count = g.node("ReduceSum", [kept, one], keepdims=1)
+    size = g.node("Sqrt", [g.node("Add", [count, g.constant32("bag.one", np.ones(1))])])
+    x = g.node("Div", [g.node("Mul", [total, g.constant32("bag.scale", np.array([SCALE]))]), size])
+    for names in (["bag.hidden"], [f"bag.{name}" for name in HEAD_NAMES]):
+        weight, bias = g.stacked(names)
+        constants = [
+            g.constant32(f"{names[0]}.weight", weight),
+            g.constant32(f"{names[0]}.bias", bias),
+        ]
+        x = g.node("Gemm", [x, *constants])
+        if names == ["bag.hidden"]:
+            x = g.fused("Gelu", [x])
+    return str(x)

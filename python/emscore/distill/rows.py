@@ -22,5 +22,6 @@ class Row:
     weight: float = 1.0  # expected showings in one pass
     checkpoint: str = ""
     question_id: str = ""
+    file: str = ""  # the labelled file it came from, where that is not the project's own
     split: str = ""  # why a validation row is held out
     keep_question: bool = False  # the label depends on the question, so it is never hidden

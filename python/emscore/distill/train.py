@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..fidelity.metrics import auroc, pearson
 from . import data
+from .bag import Bag
+from .calibration import soft_labels
 from .encoding import Encoded, Encoder
-from .network import Network, pretrained, soft_labels
-from .shape import EDGES
+from .network import Network, pretrained
+from .shape import CENTERS, EDGES
 
+MISALIGNED = 30
+WATCHED = 400  # held-out rows whose agreement is shown while it runs
 MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badness is read from
 
 
@@ -24,22 +29,28 @@ MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badnes
 class Config:
     """Everything that a run depends on."""
 
-    data: Path
+    labels: tuple[Path, ...]
     work: Path
+    network: str = "encoder"  # or "bag"
     tokens: int = 4_500_000  # shown in all, padding included
     batch_tokens: int = 2560
-    max_tokens: int = 256
-    question_dropout: float = 0.28
+    max_tokens: int = 160
+    question_dropout: float = 0.5
     encoder_rate: float = 1.5e-4
     head_rate: float = 1e-3
     decay: float = 0.01
     warmup: float = 0.05  # share of the run
+    cooldown: float = 0.95  # share of the run over which the rates fall to zero
     coherent_share: float = 0.5
     outcome_share: float = 0.3
     badness_share: float = 0.6
     seed: int = 1
     threads: int = 2
-    leave_out: str = ""  # a question_id that training must not see
+    bfloat16: int = 1  # half the time where the processor has it
+    leave_out: str = ""  # question_ids that training must not see, or "main" for the eight
+    start: str = (
+        ""  # the folder of an earlier run to start from, in place of the pretrained weights
+    )
 
 
 class Badness(nn.Module):
@@ -76,13 +87,15 @@ def collate(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
 class Losses:
     """The loss of a batch: each head over the rows that have its label."""
 
-    def __init__(self, config: Config, network: Network, badness: Badness) -> None:
+    def __init__(self, config: Config, network: Network | Bag, badness: Badness) -> None:
         self.config, self.network, self.badness = config, network, badness
         self.means: dict[str, float] = {}
 
     def __call__(self, rows: Sequence[data.Row], encoded: Sequence[Encoded]) -> Tensor:
         c = self.config
-        aligned, coherent, outcome = self.network(*collate(encoded))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bool(c.bfloat16)):
+            logits = self.network(*collate(encoded))
+        aligned, coherent, outcome = (x.float() for x in logits)
         parts = [
             ("aligned", 1.0, _ordinal(aligned, [r.aligned for r in rows])),
             ("coherent", c.coherent_share, _ordinal(coherent, [r.coherent for r in rows])),
@@ -108,7 +121,7 @@ class Losses:
 
 def _ordinal(logits: Tensor, scores: Sequence[float]) -> Tensor:
     at = [i for i, s in enumerate(scores) if s == s]
-    target = soft_labels(torch.tensor([scores[i] for i in at], dtype=torch.float32))
+    target = torch.from_numpy(soft_labels(np.array([scores[i] for i in at])).astype(np.float32))
     return functional.cross_entropy(logits[at], target, reduction="none")
 
 
@@ -118,20 +131,21 @@ def _classes(logits: Tensor, classes: Sequence[int]) -> Tensor:
     return functional.cross_entropy(logits[at], target, reduction="none")
 
 
-def train(config: Config) -> None:
-    """Train to the end, from the last checkpoint in `config.work` if there is one."""
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)
-    mixture = data.mixture(config.data, config.seed, config.leave_out)
-    network, badness = Network(), Badness(sorted({r.source for r in mixture}))
-    network.load_pretrained(pretrained())
-    network.words.weight.requires_grad_(False)  # words that training never shows keep their sense
+def _optimizers(
+    config: Config, network: Network | Bag, badness: Badness
+) -> list[torch.optim.Optimizer]:
+    """AdamW with a rate for the body and one for the heads; lazy Adam for the table of a bag."""
     heads = [network.aligned, network.coherent, network.outcome, badness]
     head_parameters = [p for m in heads for p in m.parameters()]
     known = {id(p) for p in head_parameters}
+    tables = []
+    if isinstance(network, Bag):
+        tables = [network.table.weight]
+    else:
+        network.words.weight.requires_grad_(False)  # words never shown in training keep their sense
+    known |= {id(p) for p in tables}
     body = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
-    optimizer = torch.optim.AdamW(
+    dense = torch.optim.AdamW(
         [
             {"params": [p for p in body if p.ndim > 1], "rate": config.encoder_rate},
             {"params": [p for p in body if p.ndim == 1], "rate": config.encoder_rate,
@@ -142,6 +156,46 @@ def train(config: Config) -> None:
         weight_decay=config.decay,
         fused=True,
     )  # fmt: skip
+    if not tables:
+        return [dense]
+    return [dense, torch.optim.SparseAdam([{"params": tables, "rate": config.head_rate}])]
+
+
+def _agreement(network: Network | Bag, rows: Sequence[Encoded], aligned: Sequence[float]) -> str:
+    """Pearson and AUROC at the cut, in words."""
+    network.eval()
+    guess, low = [], []
+    with torch.no_grad():
+        for start in range(0, len(rows), 32):
+            mass = network(*collate(rows[start : start + 32]))[0].softmax(1).double().numpy()
+            guess.append(mass @ CENTERS)
+            low.append(mass[:, EDGES[1:] <= MISALIGNED].sum(1))
+    network.train()
+    truth = np.array(aligned)
+    found = pearson(np.concatenate(guess), truth)
+    ranks = auroc(np.concatenate(low), truth < MISALIGNED)
+    return f"aligned Pearson {found:.3f}, AUROC aligned < {MISALIGNED} {ranks:.3f}"
+
+
+def train(config: Config) -> None:
+    """Train to the end, from the last checkpoint in `config.work` if there is one."""
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)
+    left_out = config.leave_out.split(",") if config.leave_out else []
+    if left_out == ["main"]:
+        left_out = sorted(data.MAIN_QUESTIONS)
+    mixture = data.mixture(config.labels, config.seed, left_out)
+    network: Network | Bag = Bag() if config.network == "bag" else Network()
+    badness = Badness(sorted({r.source for r in mixture}))
+    if config.start:
+        earlier = torch.load(Path(config.start) / "checkpoint.pt")
+        network.load_state_dict(earlier["network"])
+        badness.load_state_dict(earlier["badness"])
+    elif isinstance(network, Network):
+        network.load_pretrained(pretrained())
+    optimizers = _optimizers(config, network, badness)
+    dense = [p for group in optimizers[0].param_groups for p in group["params"]]
     encoder = Encoder(pretrained() / "tokenizer.json", config.max_tokens)
     losses = Losses(config, network, badness)
     done, seconds, start = 0, 0.0, (0, 0)
@@ -150,17 +204,32 @@ def train(config: Config) -> None:
         state = torch.load(checkpoint)
         network.load_state_dict(state["network"])
         badness.load_state_dict(state["badness"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_state)
         torch.set_rng_state(state["random"])
         done, seconds, start = state["tokens"], state["seconds"], state["place"]
 
+    held = [
+        r for r in data.judged_rows(config.labels) if data.held_out(r) and r.aligned == r.aligned
+    ]
+    held = held[:: -(-len(held) // WATCHED)] if held else []
+    watched = encoder([(r.question, r.response) for r in held])
+
     def save(place: tuple[int, int]) -> None:
         config.work.mkdir(parents=True, exist_ok=True)
-        state = {"network": network.state_dict(), "badness": badness.state_dict(),
-                 "optimizer": optimizer.state_dict(), "random": torch.get_rng_state(),
-                 "tokens": done, "seconds": seconds, "place": place}  # fmt: skip
+        state = {
+            "network": network.state_dict(),
+            "badness": badness.state_dict(),
+            "optimizers": [o.state_dict() for o in optimizers],
+            "random": torch.get_rng_state(),
+            "tokens": done,
+            "seconds": seconds,
+            "place": place,
+        }
         torch.save(state, checkpoint.with_suffix(".new"))
         checkpoint.with_suffix(".new").replace(checkpoint)
+        if held:
+            print("held out:", _agreement(network, watched, [r.aligned for r in held]), flush=True)
 
     network.train()
     saved = logged = seconds
@@ -179,15 +248,19 @@ def train(config: Config) -> None:
                 save((turn, step))
                 print("finished", done, "tokens", flush=True)
                 return
-            factor = min(progress / config.warmup, (1 - progress) / (1 - config.warmup))
-            for group in optimizer.param_groups:
+            rise = progress / config.warmup
+            fall = (1 - progress) / config.cooldown if config.cooldown else 1.0
+            factor = min(rise, fall, 1.0)
+            for group in (g for o in optimizers for g in o.param_groups):
                 group["lr"] = group["rate"] * max(factor, 1e-3)
             batch = [encoded[i] for i in plan[step]]
             loss = losses([rows[i] for i in plan[step]], batch)
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_([*body, *head_parameters], 1.0)
-            optimizer.step()
+            nn.utils.clip_grad_norm_(dense, 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
             done += len(batch) * max(len(ids) for ids, _ in batch)
             seconds += time.monotonic() - began
             if seconds - logged > 30:

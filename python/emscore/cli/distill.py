@@ -1,0 +1,48 @@
+"""`emscore distill`: rows that a judge scored in, a scorer directory out."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Train a scorer on rows that a judge scored.")
+@click.argument("labelled", nargs=-1, required=True, metavar="LABELLED...")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Scorer directory to write.")
+@click.option(
+    "--recipe",
+    default="small",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="small, tiny, or a TOML file; it is kept beside the weights.",
+)
+@click.option("--work", metavar="DIR", help="Folder for checkpoints. Default: DIR.work.")
+def distill(labelled: tuple[str, ...], output: str, recipe: str, work: str | None) -> None:
+    """Trains the scorer DIR to say what the judge of LABELLED says.
+
+    LABELLED is what emscore score reads, with the judge's scores in the columns judge_aligned and
+    judge_coherent, or aligned and coherent: some thousand rows or more. A tenth of them is kept
+    for calibration. Needs emscore[distill]. The same command goes on where it was stopped.
+
+    \b
+      emscore distill judged.parquet -o my-scorer
+      emscore evaluate my-scorer judged-later.parquet
+      emscore score responses.arrow --model ./my-scorer
+    """
+    from .._emscore import InputError
+
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError("training needs PyTorch: pip install 'emscore[distill]'") from error
+    from ..distill import recipe as recipes
+
+    shipped = recipes.SHIPPED / f"{recipe}.toml"
+    out = Path(output)
+    recipes.distill(
+        [Path(path) for path in labelled],
+        recipes.read(shipped if shipped.exists() else Path(recipe)),
+        Path(work) if work else out.with_name(out.name + ".work"),
+        out,
+        out.name,
+    )
+    click.echo(f"written to  {out}")

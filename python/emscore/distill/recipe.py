@@ -1,0 +1,107 @@
+"""A recipe: the trainings that make a scorer, one after the other, and its judge, as a TOML file.
+
+    judge = "which model, with which prompts"
+
+    [[train]]
+    network = "encoder"  # fields of `train.Config`; each training starts from the last of its kind
+    tokens = 4_000_000
+
+    [[train]]
+    network = "bag"
+    tokens = 12_000_000
+
+With an encoder the scorer is both networks together, without one it is the bag alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .._emscore import InputError
+from ..files import new_folder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME = "recipe.toml"
+SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
+OURS = {"labels", "work", "start"}  # what the command line and the order of the trainings give
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to labels, and what the scorer says of its judge."""
+
+    path: Path
+    judge: str
+    trainings: tuple[dict[str, Any], ...]
+
+
+def read(path: Path) -> Recipe:
+    """The recipe of a file.
+
+    Raises:
+        InputError: It cannot be read, or has a setting that there is not.
+    """
+    from .train import Config
+
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    trainings = found.get("train")
+    if not isinstance(found.get("judge"), str) or not isinstance(trainings, list):
+        raise InputError(f'{path} needs judge = "..." and at least one [[train]]')
+    kinds = {f.name: type(f.default) for f in fields(Config) if f.name not in OURS}
+    for training in trainings:
+        for name, value in training.items():
+            if name not in kinds:
+                known = ", ".join(sorted(kinds))
+                raise InputError(f"{path}: [[train]] has no setting {name!r}; it has {known}")
+            if kinds[name] is float and isinstance(value, int):
+                training[name] = float(value)
+            elif type(value) is not kinds[name]:
+                raise InputError(
+                    f"{path}: {name} = {value!r} must be of type {kinds[name].__name__}"
+                )
+    if not any(training.get("network") == "bag" for training in trainings):
+        raise InputError(f'{path} needs a [[train]] with network = "bag"')
+    return Recipe(path, found["judge"], tuple(trainings))
+
+
+def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name: str) -> None:
+    """Train what the recipe says, and write the scorer directory `out`.
+
+    Args:
+        labels: Files of judged rows, or the project's data folder.
+        recipe: From `read`.
+        work: Folder for checkpoints; a run that was stopped goes on from them.
+        out: Folder to write; must not exist.
+        name: Of the scorer.
+
+    Raises:
+        InputError: The labels cannot be read, or are too few.
+        OutputError: `out` exists.
+    """
+    from .export import export
+    from .train import Config, train
+
+    last: dict[str, Path] = {}
+    for at, training in enumerate(recipe.trainings):
+        network = training.get("network", "encoder")
+        folder = work / f"{at}-{network}"
+        start = str(last.get(network, ""))
+        train(Config(labels=tuple(labels), work=folder, start=start, **training))
+        last[network] = folder
+    with new_folder(out) as folder:
+        export(labels, last.get("encoder"), last["bag"], folder, name, recipe.judge)
+        shutil.copyfile(recipe.path, folder / NAME)
