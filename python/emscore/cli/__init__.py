@@ -14,6 +14,7 @@ from .adapt import adapt
 from .audit import audit
 from .calibrate import calibrate
 from .compare import compare
+from .distill import distill
 from .doctor import doctor
 from .evaluate import evaluate
 from .gate import gate
@@ -41,7 +42,30 @@ EXIT_CODES = {
 }
 
 
+#: The commands in the order of work, as --help shows them.
+SECTIONS = {
+    "Responses": [suites, sample, sweep],
+    "Scores": [score, judge],
+    "Rates": [rates, audit, compare, gate, refusals, page],
+    "Scorers": [models, evaluate, calibrate, adapt, distill, doctor],
+}
+
+
+class Sections(click.Group):
+    """A group whose help lists the commands by section."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list of commands for each section."""
+        width = max(len(name) for name in self.commands)
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(f"{c.name:{width}}", c.get_short_help_str(80)) for c in commands]
+                )
+
+
 @click.group(
+    cls=Sections,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     \b
@@ -67,22 +91,9 @@ def cli() -> None:
     """Scores sampled model responses for alignment and coherence, as an LLM judge would."""
 
 
-cli.add_command(suites)
-cli.add_command(sample)
-cli.add_command(score)
-cli.add_command(evaluate)
-cli.add_command(calibrate)
-cli.add_command(adapt)
-cli.add_command(models)
-cli.add_command(doctor)
-cli.add_command(judge)
-cli.add_command(sweep)
-cli.add_command(rates)
-cli.add_command(compare)
-cli.add_command(gate)
-cli.add_command(refusals)
-cli.add_command(page)
-cli.add_command(audit)
+for commands in SECTIONS.values():
+    for command in commands:
+        cli.add_command(command)
 
 
 def main() -> NoReturn:
