@@ -27,10 +27,10 @@ FAULTS = {
     "500": 10,
     "503": 10,
     "reset in mid-body": 12,
-    "hung": 1,
+    "hung": 0.2,
     "truncated JSON": 12,
     "empty choices": 10,
-    "10 MB": 1,
+    "10 MB": 0.8,
     #
     "wrong model": 5,
     "logprobs missing": 5,

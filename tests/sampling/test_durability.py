@@ -49,7 +49,7 @@ def test_twenty_thousand_samples_from_a_server_that_fails(tmp_path: Path) -> Non
         "atexit.register(lambda: print(peak())); cli.main()"
     )
     with faulty(0.3, seed=SEED) as url:
-        asked = command(url, "--timeout", "2", "--backoff", "0.01", "-o", "a.arrow")
+        asked = command(url, "--timeout", "5", "--backoff", "0.01", "-o", "a.arrow")
         result = subprocess.run(
             [sys.executable, "-c", code, *asked], cwd=tmp_path, capture_output=True, text=True
         )
@@ -71,7 +71,7 @@ def test_killed_twenty_times(run: Run, tmp_path: Path) -> None:
     suite(tmp_path / "suite.yaml", 50)
     chance = random.Random(SEED)
     with faulty(0.1, seed=SEED, delay=0.01) as url:
-        limits = ("--timeout", "2", "--concurrency", "16", "--backoff", "0.01")
+        limits = ("--timeout", "5", "--concurrency", "16", "--backoff", "0.01")
         assert run(*command(url, *limits, "-o", "whole.arrow")).returncode == 0
         whole = rows(tmp_path / "whole.arrow")
         journal = tmp_path / "killed.arrow.journal"

@@ -136,7 +136,7 @@ def test_failures_that_may_pass_are_asked_again(run: Run, suite: str, tmp_path: 
     asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--no-checks", "--n", "40")
     with faulty(0.5) as url:
         result = run(
-            *asked, "--endpoint", url, "--attempts", "1", "--timeout", "2", "-o", "a.arrow"
+            *asked, "--endpoint", url, "--attempts", "1", "--timeout", "5", "-o", "a.arrow"
         )
     # A 429 that does not go away stops the run; any other failure is a row.
     assert result.returncode in (9, 12)
