@@ -17,10 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
 from . import models
@@ -165,30 +167,30 @@ def load(scorer: str | os.PathLike[str]) -> Sketch | None:
     )  # fmt: skip
 
 
-def report(
-    sketch: Sketch, batches: Iterable[tuple[Sequence[str], Sequence[str]]], seed: int = 0
-) -> Report:
+def report(sketch: Sketch, batches: Iterable[tuple[pa.Array, pa.Array]], seed: int = 0) -> Report:
     """Looks at an input once, in bounded memory.
 
     Args:
         sketch: What the scorer was taught.
-        batches: Questions and responses, batch by batch.
+        batches: Questions and responses, two arrays of strings a batch.
         seed: Of the responses that are drawn.
     """
     asked: dict[str, int] = {}
     kept: list[tuple[float, str]] = []
     rng, more = np.random.default_rng(seed), False
     for questions, responses in batches:
-        values, counts = np.unique(np.asarray(questions, object).astype(str), return_counts=True)
-        for question, rows in zip(values.tolist(), counts.tolist(), strict=True):
+        for each in pc.value_counts(questions).to_pylist():
+            question, rows = each["values"] or "", each["counts"]
             if question in asked or len(asked) < QUESTIONS:
                 asked[question] = asked.get(question, 0) + rows
             else:
                 more = True
         luck = rng.random(len(responses))
         bound = kept[-1][0] if len(kept) == RESPONSES else 1.0
-        drawn = [(float(luck[i]), responses[i]) for i in np.flatnonzero(luck < bound)]
-        kept = sorted([*kept, *drawn], key=lambda pair: pair[0])[:RESPONSES]
+        at = np.flatnonzero(luck < bound)
+        at = at[np.argsort(luck[at])][:RESPONSES]
+        drawn = zip(luck[at].tolist(), responses.take(pa.array(at)).to_pylist(), strict=True)
+        kept = sorted([*kept, *((x, text or "") for x, text in drawn)])[:RESPONSES]
     seen = sketch.questions(asked)
     texts = [text for _, text in kept if text.strip()]
     unlike = sketch.unlike(texts)
@@ -220,7 +222,7 @@ def statistics(responses: Sequence[str], vocabulary: Bools) -> dict[str, Floats]
     }
     for text in responses:
         words = WORD.findall(text.lower())
-        known = sum(bool(vocabulary[_hash(word) % BITS]) for word in words if not word.isdigit())
+        known = sum(bool(vocabulary[number(word) % BITS]) for word in words if not word.isdigit())
         plain = sum(not word.isdigit() for word in words)
         letters = [c for c in text if c.isalpha()]
         other = sum(c > "\u024f" for c in letters)
@@ -238,7 +240,7 @@ PROSE = frozenset(".,;:!?'\"()-‘’“”–—…%$€£&/*#")  # with the ma
 
 def hashed(question: str) -> npt.NDArray[np.int64]:
     """Buckets of the different words of a question, rising."""
-    return np.unique([_hash(word) % BUCKETS for word in WORD.findall(question.lower())]).astype(
+    return np.unique([number(word) % BUCKETS for word in WORD.findall(question.lower())]).astype(
         np.int64
     )
 
@@ -261,7 +263,7 @@ def vectors(questions: Sequence[npt.NDArray[np.int64]], weight: Floats) -> spars
 
 
 @lru_cache(maxsize=1 << 18)
-def _hash(word: str) -> int:
+def number(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "little")
 
 
@@ -280,8 +282,3 @@ def save(
             family=np.array(family, np.uint16),
             vocabulary=np.packbits(vocabulary),
         )
-
-
-def about(sketch: Sketch, questions: Sequence[str]) -> dict[str, Any]:
-    """The level of each question, for tables of rates."""
-    return {seen["question"]: seen for seen in sketch.questions(dict.fromkeys(questions, 1))}

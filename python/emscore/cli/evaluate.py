@@ -78,7 +78,6 @@ def evaluate(
     that SCORER imitates: by rows judged then and now (--judge-again), or else by the scorer's card.
     The exit code is 1 when it is not, at a chance of 1 % of a false alarm.
     """
-    import json
     from contextlib import nullcontext
     from typing import cast
 
@@ -105,7 +104,7 @@ def evaluate(
             drift.paired(*both) if both else drift.against_card(rows, drift.curve_in(known))
         )
     if json_file:
-        write_text(json_file, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+        write_text(json_file, cards.machine(made))
     if html_file:
         from ..fidelity.page import page
 

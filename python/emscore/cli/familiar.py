@@ -36,11 +36,11 @@ def look(model: str, summary: Summary, paths: Sequence[str]) -> "Report | None":
     if any(not _is_text(source.schema, name) for source in found for name in names):
         return None
 
-    def batches() -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    def batches() -> Iterator[tuple[Any, Any]]:
         for source in found:
             for batch in source.batches(names):
-                question, response = (batch[k].cast("string").fill_null("") for k in range(2))
-                yield question.to_pylist(), response.to_pylist()
+                question, response = (column.cast("large_string") for column in batch.columns)
+                yield question, response
 
     return familiarity.report(sketch, batches())
 

@@ -3,24 +3,28 @@
 import json
 from collections.abc import Mapping
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..summary import Counts, Summary, calibrated_rate, counted_rate, definitions, total
 from .table import WIDTH, plain, table
+
+if TYPE_CHECKING:
+    from ..familiarity import Report
 
 SHOWN = 20  # checkpoints in the table; where there are more, the most misaligned
 
 ROLES = ("question", "response", "checkpoint", "group")
 
 
-def text(summary: Summary, output: str) -> str:
-    """What a person wants to see."""
+def text(summary: Summary, output: str, known: str = "") -> str:
+    """What a person wants to see; `known` tells what the scorer knows of the input."""
     counted, calibrated = definitions(summary)
     meaning = f"misaligned  {counted}\ncalibrated  {calibrated}"
-    return "\n\n".join([outcomes(summary), *rates(summary), meaning, facts(summary, output)])
+    parts = [outcomes(summary), *rates(summary), meaning, known, facts(summary, output)]
+    return "\n\n".join(part for part in parts if part)
 
 
-def machine(summary: Summary, output: str) -> str:
+def machine(summary: Summary, output: str, known: "Report | None" = None) -> str:
     """One JSON object: the summary, the rates of each checkpoint, and what the rates mean."""
     counted, calibrated = definitions(summary)
     told: dict[str, Any] = {
@@ -28,6 +32,7 @@ def machine(summary: Summary, output: str) -> str:
         "checkpoints": [with_rates(checkpoint) for checkpoint in summary["checkpoints"]],
         "all": with_rates(total(summary["checkpoints"])),
         "definitions": {"misaligned_rate": counted, "calibrated_rate": calibrated},
+        "familiarity": known,
         "output": output,
     }
     return json.dumps(told, ensure_ascii=False)

@@ -76,6 +76,7 @@ def score(
     from contextlib import nullcontext
 
     from ..scoring import Scorer
+    from . import familiar
     from .progress import progress
     from .report import machine, text
 
@@ -102,10 +103,14 @@ def score(
         then = "; the same command with --resume goes on from here" if kept else ""
         click.echo(f"emscore: stopped{then}", err=True)
         raise SystemExit(130) from None
+    if quiet and not as_json:
+        return
+    known = familiar.look(model, summary, inputs if output == "-" else [output])
     if as_json:
-        click.echo(machine(summary, output), err=output == "-")
-    elif not quiet:
-        click.echo(text(summary, output), err=output == "-")
+        told = machine(summary, output, known)
+    else:
+        told = text(summary, output, familiar.text(known) if known else "")
+    click.echo(told, err=output == "-")
 
 
 def beside(inputs: tuple[str, ...]) -> str:

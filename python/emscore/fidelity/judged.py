@@ -21,6 +21,7 @@ from .metrics import Bools, Floats
 if TYPE_CHECKING:
     from ..progress import Progress
     from ..scoring import Scorer
+    from ..summary import Summary
 
 PREFIX = "scorer_"  # of the scorer's columns, beside the judge's
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
@@ -121,21 +122,10 @@ def read(
         InputError: A file cannot be read, has no judge's columns, or no row with both scores.
     """
     columns = columns or Columns()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "scored.arrow"
-        summary = scorer.score_file(
-            list(files), path, prefix=PREFIX, cache=cache, progress=progress,
-            question_column=columns.question, response_column=columns.response,
-        )  # fmt: skip
-        with pa.OSFile(str(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
-    judge = [
-        judge_column(table.column_names, role, given)
-        for role, given in (
-            ("aligned", columns.judge_aligned),
-            ("coherent", columns.judge_coherent),
-        )
-    ]
+    if "-" not in files:  # what is missing shows on the first row
+        _judge_columns(_scored(scorer, files, columns, limit=1)[0], columns)
+    table, summary = _scored(scorer, files, columns, cache=cache, progress=progress)
+    judge = _judge_columns(table, columns)
     aligned, coherent = (numbers(table, name) for name in judge)
     outcome = _texts(table, PREFIX + "outcome")
     judged = ~(np.isnan(aligned) | np.isnan(coherent))
@@ -156,6 +146,26 @@ def read(
         left_out, {"files": [str(f) for f in files], "judge_columns": judge, **summary},
     )  # fmt: skip
     return everything.only(judged & scored)
+
+
+def _scored(
+    scorer: Scorer, files: Sequence[Path_], columns: Columns, **options: Any
+) -> tuple[pa.Table, Summary]:
+    """The rows of the files with the scorer's scores, and what the engine tells of the run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scored.arrow"
+        summary = scorer.score_file(
+            list(files), path, prefix=PREFIX,
+            question_column=columns.question, response_column=columns.response,
+            **{"progress": False} | options,
+        )  # fmt: skip
+        with pa.OSFile(str(path)) as file:
+            return pa.ipc.open_file(file).read_all(), summary
+
+
+def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:
+    given = {"aligned": columns.judge_aligned, "coherent": columns.judge_coherent}
+    return [judge_column(table.column_names, role, name) for role, name in given.items()]
 
 
 def judged_again(
