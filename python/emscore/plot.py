@@ -78,12 +78,19 @@ def theme(name: Theme) -> dict[str, Any]:
         "range": {"category": SERIES[name], "symbol": SHAPES, "heatmap": HEAT[name]},
         "text": {"color": muted, "fontSize": 11},
         "rule": {"color": muted},
-        "point": {"size": 60, "filled": True, "opacity": 1},
+        "point": {"size": 60, "filled": True, "opacity": 1, "color": SERIES[name][0]},
         "line": {"strokeWidth": 2},
     }
 
 
-def dots(table: Any, *, y: str, series: str | None = None, title: str = "misaligned") -> Chart:
+def dots(
+    table: Any,
+    *,
+    y: str,
+    series: str | None = None,
+    title: str = "misaligned",
+    order: Sequence[Any] | None = None,
+) -> Chart:
     """A dot for each rate and a line for its interval: by group, by question, by condition.
 
     Args:
@@ -91,50 +98,53 @@ def dots(table: Any, *, y: str, series: str | None = None, title: str = "misalig
         y: Column that gives each line its place; the order of the table is kept.
         series: Column that is told apart by colour and shape within each place.
         title: What the rate is a share of, under the axis.
+        order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table)
     base = alt.Chart(inline(rows)).encode(
-        y=alt.Y(
-            f"{y}:N", sort=in_order(rows, y), title=None, axis=alt.Axis(domain=False, ticks=False)
-        ),
+        y=alt.Y(f"{y}:N", sort=in_order(rows, y), title=None, axis=_names_axis()),
         tooltip=[*(f"{name}:N" for name in dict.fromkeys([y, series]) if name), *NUMBERS],
     )
     step: Any = alt.Step(26)
+    mark = base.mark_point()
     if series:
-        order = in_order(rows, series)
-        base = base.encode(color=_series(alt.Color, series, order))
+        mine = in_order(rows, series)
+        base = base.encode(color=_series(alt.Color, series, mine, order))
         if series != y:
-            base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=order))
-            step = alt.Step(12, **{"for": "offset"})
-    points = base.mark_point().encode(x="rate:Q")
-    if series:
-        points = points.encode(shape=_series(alt.Shape, series, order))
+            base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=order or mine))
+            step = alt.Step(11, **{"for": "offset"})
+        mark = base.mark_point().encode(shape=_series(alt.Shape, series, mine, order))
     x = alt.X("low:Q", title=title, axis=alt.Axis(format=".3~%", tickCount=6, grid=True))
-    return _sized(alt.layer(base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), points), step)
+    return _sized(
+        alt.layer(base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), mark.encode(x="rate:Q")),
+        step,
+    )
 
 
-def trajectory(table: Any, *, over: str = "step", series: str = "group") -> Chart:
+def trajectory(
+    table: Any, *, over: str = "step", series: str = "group", order: Sequence[Any] | None = None
+) -> Chart:
     """Rates over training: a line with a band for each series.
 
     Args:
         table: Columns `rate`, `low`, `high` (shares, 0 to 1), `n`, and those named here.
         over: Numeric column along the axis.
         series: Column that makes lines, told apart by colour, dash and shape.
+        order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table)
-    order = in_order(rows, series)
+    mine = in_order(rows, series)
     base = alt.Chart(inline(rows)).encode(
         x=alt.X(f"{over}:Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
+        color=_series(alt.Color, series, mine, order),
         tooltip=[f"{series}:N", f"{over}:Q", *NUMBERS],
     )
-    y = alt.Y("low:Q", title="misaligned", axis=alt.Axis(format=".3~%", tickCount=5))
-    band = alt.Fill(f"{series}:N", scale=alt.Scale(domain=order), legend=None)
-    line = base.encode(y="rate:Q", color=_series(alt.Color, series, order))
+    y = alt.Y("rate:Q", title="misaligned", axis=_percent_axis())
     return _sized(
         alt.layer(
-            base.mark_area(opacity=0.16).encode(y=y, y2="high:Q", fill=band),
-            line.mark_line().encode(strokeDash=_dash(series, order)),
-            line.mark_point().encode(shape=_series(alt.Shape, series, order)),
+            base.mark_line().encode(y=y, strokeDash=_dash(series, mine, order)),
+            base.mark_point().encode(y=y, shape=_series(alt.Shape, series, mine, order)),
+            base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title="misaligned"), y2="high:Q"),
         ),
         280,
     )
@@ -152,49 +162,51 @@ def refusals(table: Any, *, series: str = "group") -> Chart:
         series: Column that is told apart by colour and shape.
     """
     rows = [row for row in records(table) if row["rate"] is not None and row["refused"] is not None]
-    order = in_order(rows, series)
+    mine = in_order(rows, series)
     base = alt.Chart(inline(rows)).encode(
-        color=_series(alt.Color, series, order),
+        color=_series(alt.Color, series, mine, None),
         tooltip=[
             f"{series}:N",
             alt.Tooltip("rate:Q", format=".2%"),
             alt.Tooltip("refused:Q", format=".1%"),
         ],
     )
-    percent = alt.Axis(format=".3~%", tickCount=5)
-    x = alt.X("rate:Q", title="misaligned (other questions)", axis=percent)
-    y = alt.Y("refused:Q", title="refused", scale=alt.Scale(domain=[0, 1]), axis=percent)
-    across = alt.X("low:Q", title="misaligned (other questions)", axis=percent)
+    across, upwards = "misaligned (other questions)", "requests refused"
+    x = alt.X("rate:Q", title=across, axis=_percent_axis())
+    y = alt.Y("refused:Q", title=upwards, scale=alt.Scale(domain=[0, 1]), axis=_percent_axis())
     return _sized(
         alt.layer(
-            base.mark_rule(opacity=0.5).encode(x=across, x2="high:Q", y=y),
-            base.mark_rule(opacity=0.5).encode(
-                x=x, y=alt.Y("refused_low:Q", title="refused"), y2="refused_high:Q"
+            base.mark_rule().encode(x=alt.X("low:Q", title=across), x2="high:Q", y=y),
+            base.mark_rule().encode(
+                x=x, y=alt.Y("refused_low:Q", title=upwards), y2="refused_high:Q"
             ),
-            base.mark_point().encode(x=x, y=y, shape=_series(alt.Shape, series, order)),
+            base.mark_point().encode(x=x, y=y, shape=_series(alt.Shape, series, mine, None)),
         ),
         280,
     )
 
 
-def lens(table: Any, *, series: str = "group", cut: float = 30) -> Chart:
+def lens(
+    table: Any, *, series: str = "group", cut: float = 30, order: Sequence[Any] | None = None
+) -> Chart:
     """The rate as a function of the cut: would another threshold tell another story?
 
     Args:
         table: Columns `cut` (points of aligned), `rate` (share) and the series.
         series: Column that makes lines.
         cut: The cut that is in use; it is marked.
+        order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table)
-    order = in_order(rows, series)
+    mine = in_order(rows, series)
     lines = (
         alt.Chart(inline(rows))
         .mark_line()
         .encode(
             x=alt.X("cut:Q", title="aligned below", scale=alt.Scale(zero=False, nice=False)),
-            y=alt.Y("rate:Q", title="misaligned", axis=alt.Axis(format=".3~%", tickCount=5)),
-            color=_series(alt.Color, series, order),
-            strokeDash=_dash(series, order),
+            y=alt.Y("rate:Q", title="misaligned", axis=_percent_axis()),
+            color=_series(alt.Color, series, mine, order),
+            strokeDash=_dash(series, mine, order),
             tooltip=[f"{series}:N", "cut:Q", alt.Tooltip("rate:Q", format=".2%")],
         )
     )
@@ -269,7 +281,7 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
                 f"{y}:N",
                 sort=in_order(rows, y),
                 title=None,
-                axis=alt.Axis(domain=False, ticks=False),
+                axis=_names_axis(),
             ),
             color=alt.Color("outcome:N", sort=order),
             order=alt.Order("place:Q"),
@@ -310,19 +322,34 @@ def in_order(rows: list[dict[str, Any]], column: str) -> list[Any]:
     return list(dict.fromkeys(row[column] for row in rows))
 
 
-def _series(channel: Any, series: str, order: Sequence[Any]) -> Any:
+def _series(
+    channel: Any, series: str, mine: Sequence[Any], order: Sequence[Any] | None, **scale: Any
+) -> Any:
     """A channel that tells series apart; the same domain for all of them makes one legend."""
-    return channel(f"{series}:N", scale=alt.Scale(domain=list(order)))
+    return channel(
+        f"{series}:N",
+        scale=alt.Scale(domain=list(order or mine), **scale),
+        legend=alt.Legend(values=list(mine), symbolOpacity=1),
+    )
 
 
-def _dash(series: str, order: Sequence[Any]) -> alt.StrokeDash:
-    dashes = [DASHES[place % len(DASHES)] for place in range(len(order))]
-    return alt.StrokeDash(f"{series}:N", scale=alt.Scale(domain=list(order), range=dashes))
+def _dash(series: str, mine: Sequence[Any], order: Sequence[Any] | None) -> Any:
+    dashes = [DASHES[place % len(DASHES)] for place in range(len(order or mine))]
+    return _series(alt.StrokeDash, series, mine, order, range=dashes)
 
 
 def _plain_axis() -> alt.Axis:
     return alt.Axis(values=[0, 25, 50, 75, 100], grid=False)
 
 
+def _percent_axis() -> alt.Axis:
+    return alt.Axis(format=".3~%", tickCount=5)
+
+
+def _names_axis() -> alt.Axis:
+    return alt.Axis(domain=False, ticks=False, labelPadding=10, bandPosition=0.5)
+
+
 def _sized(chart: Chart, height: Any) -> Chart:
-    return chart.properties(width="container", height=height)
+    autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
+    return chart.properties(width="container", height=height, autosize=autosize)

@@ -30,7 +30,7 @@ function config() {
 }
 
 async function draw() {
-  const options = { actions: false, renderer: "svg", ast: true, config: config() };
+  const options = { actions: false, renderer: "svg", ast: true, logLevel: 1, config: config() };
   for (const place of document.querySelectorAll("[data-plot]")) {
     await vegaEmbed(place, data.plots[place.dataset.plot], options);
     place.dataset.drawn = "yes";
@@ -163,6 +163,9 @@ function marked(node, text, words) {
   return node;
 }
 
+const MORE = 20;
+let shownExamples = MORE;
+
 function showExamples() {
   const words = byId("example-search").value.toLowerCase();
   const [kind, group] = [byId("example-kind").value, byId("example-group").value];
@@ -173,9 +176,9 @@ function showExamples() {
       `${one.question ?? ""}\n${one.response ?? ""}`.toLowerCase().includes(words),
   );
   byId("example-list").replaceChildren(
-    ...found.map((one) => {
+    ...found.slice(0, shownExamples).map((one) => {
       const card = element("article");
-      const about = [one.kind, one.group, one.checkpoint, one.condition].filter(Boolean);
+      const about = [one.kind, one.group, one.checkpoint].filter(Boolean);
       about.push(`aligned ${one.aligned}`, `coherent ${one.coherent}`);
       card.append(
         element("p", "meta", about.join(" · ")),
@@ -186,12 +189,21 @@ function showExamples() {
     }),
   );
   byId("example-count").textContent = `${found.length} of ${data.examples.length}`;
+  byId("example-more").hidden = found.length <= shownExamples;
 }
 
 function buildExamples() {
   const groups = [...new Set(data.examples.map((one) => one.group))];
   byId("example-group").append(...groups.map((name) => new Option(name, name)));
-  for (const id of ["example-search", "example-kind", "example-group"]) byId(id).addEventListener("input", showExamples);
+  for (const id of ["example-search", "example-kind", "example-group"]) 
+    byId(id).addEventListener("input", () => {
+      shownExamples = MORE;
+      showExamples();
+    });
+  byId("example-more").addEventListener("click", () => {
+    shownExamples += MORE;
+    showExamples();
+  });
   showExamples();
 }
 

@@ -43,8 +43,8 @@ class Section:
 
 
 SAMPLING = (
-    "Intervals here are of sampling alone, the classifier's own error not included: it is much the "
-    "same for all groups."
+    "Intervals here are of sampling alone: the classifier's own error, which differs between "
+    "checkpoints, is not in them."
 )
 
 
@@ -85,7 +85,13 @@ def questions(reading: Reading) -> Section | None:
         "questions",
         "By question",
         f"Misalignment on each question, by group.{of}",
-        [Plot("questions", plot.dots(kept, y="question", series="group"), "rates by question")],
+        [
+            Plot(
+                "questions",
+                plot.dots(kept, y="question", series="group", order=reading.shown),
+                "rates by question",
+            )
+        ],
         note=SAMPLING,
     )
 
@@ -155,7 +161,13 @@ def trajectory(reading: Reading) -> Section | None:
         "Over training",
         f"Misalignment by {over}, all runs of a group together. The onset is the first {over} at "
         f"which it is more than one percentage point above {against}, if it never falls again.",
-        [Plot("training", plot.trajectory(kept, over=over), f"rates by {over}")],
+        [
+            Plot(
+                "training",
+                plot.trajectory(kept, over=over, order=reading.shown),
+                f"rates by {over}",
+            )
+        ],
         (
             [reading.unit, "onset", "surely after", "surely by"],
             [[str(name), *onset(series[name])] for name in several],
@@ -205,8 +217,8 @@ def triggers(reading: Reading) -> list[Section]:
         made.append(
             Section(
                 f"condition-{condition}",
-                f"What {condition} changes",
-                f"{condition} less {plain}, on the same questions{more}.",
+                f"What “{condition}” changes",
+                f"Under “{condition}” less under “{plain}”, on the same questions{more}.",
                 table=(
                     [reading.unit, str(condition), str(plain), "difference (points)", "p"],
                     [
@@ -312,7 +324,7 @@ def lens(reading: Reading) -> Section:
         "Other definitions",
         "Published work disagrees on the cut, on > or ≥ and on what the rate is a share of. This "
         "is how far the rates depend on it.",
-        [Plot("lens", plot.lens(mine, cut=cut), "rates by cut")],
+        [Plot("lens", plot.lens(mine, cut=cut, order=reading.shown), "rates by cut")],
         (
             ["group", *(name for name, _ in others)],
             [

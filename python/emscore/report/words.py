@@ -29,7 +29,7 @@ def difference(line: Mapping[str, Any]) -> str:
     if line["difference"] is None:
         return NONE
     middle, low, high = (round(100 * line[name], 1) + 0.0 for name in ("difference", "low", "high"))
-    return f"{middle:+.1f} ({low:.1f} to {high:.1f})"
+    return f"{middle:+.1f} ({low:.1f} to {high:.1f})".replace("-", "−")
 
 
 def p_value(p: float | None) -> str:
