@@ -64,7 +64,7 @@ def test_weighted_goes_over_to_the_normal_interval() -> None:
 def test_weighted_is_an_interval_around_the_rate(
     rate: float, above: float, below: float, share: float, confidence: float
 ) -> None:
-    variance = share * rate * (1 - rate) * max(above, below)
+    variance = share * rate * (1 - rate) * min(above, below)
     low, high = ends(weighted(rate, variance, above, below, confidence))
     assert 0 <= low <= rate + 1e-9
     assert rate - 1e-9 <= high <= 1

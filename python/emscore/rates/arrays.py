@@ -11,7 +11,8 @@ Floats = npt.NDArray[np.float64]
 
 def added(at: Ints, values: npt.NDArray[Any], cells: int) -> Floats:
     """Sums of the values that belong to each cell, float64, (cells,)."""
-    return np.bincount(at, values, cells).astype(np.float64)
+    sums: Floats = np.bincount(at, values, cells).astype(np.float64)
+    return sums
 
 
 def counted(at: Ints, cells: int) -> Ints:
@@ -22,7 +23,8 @@ def counted(at: Ints, cells: int) -> Ints:
 def over(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Floats:
     """a / b, and 0 where b is 0."""
     out: Floats = np.zeros(np.broadcast(a, b).shape)
-    return np.divide(a, b, out=out, where=np.asarray(b) != 0)
+    np.divide(a, b, out=out, where=np.asarray(b) != 0)
+    return out
 
 
 def grown(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:

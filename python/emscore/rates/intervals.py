@@ -119,7 +119,8 @@ def weighted(
     )
     high = _upper(rate, variance, above, confidence)
     low = 1 - _upper(1 - rate, variance, below, confidence)
-    return np.where(rate <= 0, 0.0, low), np.where(rate >= 1, 1.0, high)
+    low = np.where(rate <= 0, 0.0, np.minimum(low, rate))
+    return low, np.where(rate >= 1, 1.0, np.maximum(high, rate))
 
 
 def _upper(rate: Floats, variance: Floats, more: Floats, confidence: float) -> Floats:
