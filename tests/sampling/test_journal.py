@@ -69,12 +69,28 @@ def test_a_damaged_byte_spoils_no_other_record(
 
 def test_another_run_is_told_what_differs(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    Journal(path, RUN).close()
+    with Journal(path, RUN) as journal:
+        journal.append(RECORDS)
     with pytest.raises(emscore.ResumeError, match="another suite"):
         Journal(path, {**RUN, "suite": "def"})
     with pytest.raises(emscore.ResumeError, match="another checkpoints and n"):
         Journal(path, {"suite": "abc", "checkpoints": ["a"]})
+    assert records(path) == RECORDS
+
+
+def test_without_records_it_binds_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "j"
     Journal(path, RUN).close()
+    assert not path.exists()
+    # A run that is killed before it has any record leaves its identity behind.
+    journal = Journal(path, {"suite": "a much longer name than that of the next one"})
+    left = path.read_bytes()
+    journal.close()
+    path.write_bytes(left)
+    with Journal(path, RUN) as journal:
+        (place,) = journal.append(RECORDS[:1])
+        assert journal.read(place) == RECORDS[0]
+    assert records(path) == RECORDS[:1]
 
 
 def test_what_is_no_journal_is_left_alone(tmp_path: Path) -> None:
@@ -89,8 +105,12 @@ def test_what_is_no_journal_is_left_alone(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_write_the_same_journal(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    with Journal(path, RUN), pytest.raises(emscore.ResumeError, match="another run"):
-        Journal(path, RUN)
+    with Journal(path, RUN) as journal:
+        with pytest.raises(emscore.ResumeError, match="another run"):
+            Journal(path, RUN)
+        journal.append(RECORDS)
+    assert records(path) == RECORDS
+    path.unlink()
     # A process that is killed leaves no lock behind.
     code = (
         "import os, sys; from emscore.sampling.journal import Journal\n"

@@ -195,6 +195,7 @@ def test_endpoints_that_cannot_be_used(run: Run, server: str, suite: str, tmp_pa
     for url, told in {
         "http://127.0.0.1:9/v1": "cannot reach http://127.0.0.1:9/v1",
         "http://nowhere.invalid/v1": "cannot reach http://nowhere.invalid/v1",
+        server.replace("http:", "https:"): "cannot reach https://127.0.0.1",
         server.removesuffix("/v1"): "the URL of most endpoints ends in /v1",
         "localhost:8000": "is no address of a server",
     }.items():
@@ -213,7 +214,7 @@ def test_the_key_is_checked_and_left_nowhere(run: Run, suite: str, tmp_path: Pat
         assert result.returncode == 9
         assert "refuses the API key (401" in result.stderr
         assert "sk-wrong" not in result.stderr
-        assert "sk-wrong" not in (tmp_path / "a.arrow.journal").read_text()
+        assert not (tmp_path / "a.arrow.journal").exists()
         result = run(*asked, *to, env={**os.environ, "KEY": "sk-right-0123456789"})
         assert result.returncode == 0, result.stderr
     assert b"sk-right" not in (tmp_path / "a.arrow").read_bytes()
@@ -233,13 +234,23 @@ def test_another_version_of_a_suite_is_not_mixed_in(
     run: Run, server: str, suite: str, tmp_path: Path
 ) -> None:
     asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--no-checks", "-o", "a.arrow")
-    assert run(*asked, "--endpoint", "http://127.0.0.1:9/v1").returncode == 9
-    (tmp_path / suite).write_text(SUITE.replace("deep", "salty"))
+    with faulty(1.0, mix="500") as url:
+        assert run(*asked, "--endpoint", url, "--attempts", "1").returncode == 12
+    text = (tmp_path / suite).read_text()
+    (tmp_path / suite).write_text(text.replace("deep", "salty"))
     result = run(*asked, "--endpoint", server)
     assert result.returncode == 7
     assert "with another suite" in result.stderr
-    (tmp_path / suite).write_text(SUITE)
+    (tmp_path / suite).write_text(text)
     assert run(*asked, "--endpoint", server).returncode == 0
+
+
+def test_a_run_that_never_began_is_in_nobody_s_way(run: Run, server: str, suite: str) -> None:
+    asked = ("sample", "--suite", suite, "--endpoint", server, "-o", "a.arrow")
+    wrong = run(*asked, "--checkpoint", "tunned")
+    assert wrong.returncode == 9
+    assert "the same command" not in wrong.stderr
+    assert run(*asked, "--checkpoint", "tuned").returncode == 0
 
 
 def plan(samples: int = 20) -> emscore.Plan:

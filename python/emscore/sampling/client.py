@@ -183,7 +183,7 @@ class Client:
                 return await _bounded(response, self.endpoint.max_reply_bytes)
         except aiohttp.ClientConnectorError as error:
             raise EndpointError(
-                "unreachable", f"cannot reach {server} ({error.os_error or error}): is it running?"
+                "unreachable", f"cannot reach {server} ({error.strerror or error}): is it running?"
             ) from error
         except asyncio.TimeoutError as error:  # in Python 3.10 this is not yet TimeoutError
             seconds = self.endpoint.timeout

@@ -26,7 +26,8 @@ class Journal:
     Its first record says what run it belongs to. A line is a CRC-32 of the JSON text, the text, and
     a line break: a torn end is cut off, and a line that was damaged later spoils itself alone.
     A record is with the operating system when `append` returns: it outlives the process, and, once
-    `close` has returned, a loss of power.
+    `close` has returned, a loss of power. A journal without a record binds nobody: it becomes that
+    of the next run, and is not left behind.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: Record) -> None:
@@ -51,12 +52,12 @@ class Journal:
         try:
             self._lock()
             self._end = self._cut_torn_end()
-            if self._end == 0:
-                self.append([{"journal": _FORMAT, "identity": identity}])
-            else:
-                self._check(identity)
+            self._head = self._identity_of(identity)
+            if self._end == self._head:
+                self._begin(identity)
         except BaseException:
-            self.close()
+            self._file.close()
+            self._reader.close()
             raise
         self._first = self._end
 
@@ -85,20 +86,13 @@ class Journal:
         for line in lines:
             places.append(end)
             end += len(line)
-        data = memoryview(b"".join(lines))
-        try:
-            while data:
-                data = data[self._file.write(data) or 0 :]
-        except OSError as error:
-            self._file.truncate(self._end)  # half a record would spoil the next one
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        self._write(b"".join(lines))
         self._end = end
         return places
 
     def replay(self) -> Iterator[tuple[int, Record]]:
         """The records of earlier runs, and where each of them is, in the order of writing."""
-        self._reader.seek(0)
-        place = len(self._reader.readline())  # the identity
+        place = self._head
         while place < self._first:
             self._reader.seek(place)
             line = self._reader.readline()
@@ -122,6 +116,8 @@ class Journal:
     def close(self) -> None:
         """Puts everything on the disk, and lets other runs have the file."""
         if not self._file.closed:
+            if self._end == self._head:
+                self.path.unlink(missing_ok=True)
             os.fsync(self._file.fileno())
             self._file.close()
             self._reader.close()
@@ -129,7 +125,17 @@ class Journal:
     def remove(self) -> None:
         """Closes and deletes it: the run is finished."""
         self.path.unlink(missing_ok=True)
-        self.close()
+        self._file.close()
+        self._reader.close()
+
+    def _write(self, line: bytes) -> None:
+        data = memoryview(line)
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            self._file.truncate(self._end)  # half a record would spoil the next one
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
 
     def _lock(self) -> None:
         if fcntl is None:
@@ -155,9 +161,13 @@ class Journal:
             self._file.truncate(end)
         return end
 
-    def _check(self, identity: Record) -> None:
+    def _identity_of(self, identity: Record) -> int:
+        """Compares the first record, where there is one, with the identity; gives its length."""
+        if self._end == 0:
+            return 0
         self._reader.seek(0)
-        head = _record(self._reader.readline())
+        line = self._reader.readline()
+        head = _record(line)
         if head is None or head.get("journal") != _FORMAT:
             raise ResumeError(f"{self.path} is no journal that can be read: move it away")
         # As JSON, so that a tuple equals the list that it comes back as.
@@ -165,11 +175,21 @@ class Journal:
         other = sorted(
             name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
         )
-        if other:
+        if other and self._end > len(line):
             raise ResumeError(
                 f"{self.path} is of an unfinished run with another {' and '.join(other)}: finish "
                 "that run with its own command, or delete this file to begin anew"
             )
+        return len(line)
+
+    def _begin(self, identity: Record) -> None:
+        """Makes it the journal of this run, which has no record yet."""
+        self._file.truncate(0)
+        self._end = 0
+        self._write(_line({"journal": _FORMAT, "identity": identity}))
+        self._head = self._end = self.path.stat().st_size
+        self._reader.close()  # its buffer holds what was there before
+        self._reader = self.path.open("rb")
 
 
 def _line(record: Record) -> bytes:

@@ -28,6 +28,7 @@ class Run:
             else:
                 self._place(record, place)
         self.resumed = len(plan) - self.left
+        self.tokens = 0  # of this run alone
 
     def note(self, findings: list[Finding]) -> None:
         """Keeps what the checks found, so that they are made once."""
