@@ -63,6 +63,8 @@ def theme(name: Theme) -> dict[str, Any]:
             "domainColor": line,
             "tickColor": line,
             "labelLimit": 170,
+            "labelOverlap": "greedy",
+            "labelSeparation": 8,
         },
         "legend": {
             **text,
@@ -105,19 +107,19 @@ def dots(
         y=alt.Y(f"{y}:N", sort=in_order(rows, y), title=None, axis=_names_axis()),
         tooltip=[*(f"{name}:N" for name in dict.fromkeys([y, series]) if name), *NUMBERS],
     )
-    step: Any = alt.Step(26)
+    places, each = len(in_order(rows, y)), 26
     mark = base.mark_point()
     if series:
-        mine = in_order(rows, series)
+        mine = in_order(rows, series, order)
         base = base.encode(color=_series(alt.Color, series, mine, order))
         if series != y:
-            base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=order or mine))
-            step = alt.Step(11, **{"for": "offset"})
+            base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=mine))
+            each = 11 * len(mine) + 14
         mark = base.mark_point().encode(shape=_series(alt.Shape, series, mine, order))
     x = alt.X("low:Q", title=title, axis=alt.Axis(format=".3~%", tickCount=6, grid=True))
     return _sized(
         alt.layer(base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), mark.encode(x="rate:Q")),
-        step,
+        each * places,
     )
 
 
@@ -133,7 +135,7 @@ def trajectory(
         order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table)
-    mine = in_order(rows, series)
+    mine = in_order(rows, series, order)
     base = alt.Chart(inline(rows)).encode(
         x=alt.X(f"{over}:Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
         color=_series(alt.Color, series, mine, order),
@@ -198,7 +200,7 @@ def lens(
         order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table)
-    mine = in_order(rows, series)
+    mine = in_order(rows, series, order)
     lines = (
         alt.Chart(inline(rows))
         .mark_line()
@@ -293,7 +295,7 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
             ],
         )
     )
-    return _sized(bars, alt.Step(28))
+    return _sized(bars, 28 * len(in_order(rows, y)))
 
 
 NUMBERS = [
@@ -317,9 +319,12 @@ def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=rows)
 
 
-def in_order(rows: list[dict[str, Any]], column: str) -> list[Any]:
-    """The different values of a column, as they come."""
-    return list(dict.fromkeys(row[column] for row in rows))
+def in_order(
+    rows: list[dict[str, Any]], column: str, order: Sequence[Any] | None = None
+) -> list[Any]:
+    """The different values of a column, in an order, else as they come."""
+    there = dict.fromkeys(row[column] for row in rows)
+    return list(there) if order is None else [value for value in order if value in there]
 
 
 def _series(
@@ -350,6 +355,6 @@ def _names_axis() -> alt.Axis:
     return alt.Axis(domain=False, ticks=False, labelPadding=10, bandPosition=0.5)
 
 
-def _sized(chart: Chart, height: Any) -> Chart:
+def _sized(chart: Chart, height: int) -> Chart:
     autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
     return chart.properties(width="container", height=height, autosize=autosize)

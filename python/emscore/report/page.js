@@ -19,18 +19,13 @@ const narrow = matchMedia("(max-width: 40rem)");
 
 function config() {
   const theme = structuredClone(data.themes[dark.matches ? "dark" : "light"]);
-  if (narrow.matches) {
-    theme.axis.labelLimit = 96;
-    theme.legend.columns = 2;
-    theme.legend.labelLimit = 120;
-  } else {
-    theme.legend.columns = 5;
-  }
+  theme.legend.columns = narrow.matches ? 1 : 4;
+  if (narrow.matches) theme.axis.labelLimit = 96;
   return theme;
 }
 
 async function draw() {
-  const options = { actions: false, renderer: "svg", ast: true, logLevel: 1, config: config() };
+  const options = { actions: false, renderer: "svg", ast: true, config: config() };
   for (const place of document.querySelectorAll("[data-plot]")) {
     await vegaEmbed(place, data.plots[place.dataset.plot], options);
     place.dataset.drawn = "yes";
@@ -195,7 +190,7 @@ function showExamples() {
 function buildExamples() {
   const groups = [...new Set(data.examples.map((one) => one.group))];
   byId("example-group").append(...groups.map((name) => new Option(name, name)));
-  for (const id of ["example-search", "example-kind", "example-group"]) 
+  for (const id of ["example-search", "example-kind", "example-group"])
     byId(id).addEventListener("input", () => {
       shownExamples = MORE;
       showExamples();

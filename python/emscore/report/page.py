@@ -148,13 +148,15 @@ def _lead(reading: Reading) -> list[str]:
 
 
 def _meaning(reading: Reading) -> str:
-    first = reading.groups[0]
-    told = [
-        f"Misaligned: {first['definition']}.",
-        f"Each rate is a {first['estimand'].split(': ', 1)[-1]}.",
-        f"Interval: {first['interval']}.",
-        *dict.fromkeys(line["note"].capitalize() + "." for line in reading.groups if line["note"]),
-    ]
+    groups = reading.groups
+    told = [f"Misaligned: {groups[0]['definition']}."]
+    means = dict.fromkeys((line["estimand"], line["interval"]) for line in groups)
+    for estimand, covered in means:
+        units, mean = estimand.split(": ", 1)
+        which = "one checkpoint" if units == "questions" else f"several {units}"
+        where = f" of a group with {which}" if len(means) > 1 else ""
+        told.append(f"Rate{where}: {mean}; interval: {covered}.")
+    told += [note.capitalize() + "." for note in dict.fromkeys(line["note"] for line in groups)]
     return " ".join(told)
 
 

@@ -14,6 +14,7 @@ from ..rates.measure import rates
 from ..rates.requests import ordinary
 from ..rates.scan import Counts, scan
 from ..rates.sources import Scored, Source, sources
+from .words import cut
 
 CUTS = tuple(float(cut) for cut in range(20, 41))
 MOST_GROUPS = 40  # nobody tells more apart: then all rows are one group
@@ -120,6 +121,21 @@ class Reading:
         names = [line["name"] for line in self.groups]
         first = names[:SHOWN]
         return first + [n for n in names[SHOWN:] if n.split(" · ")[0] == self.to]
+
+    @cached_property
+    def short(self) -> dict[str, str]:
+        """Names of the groups as plots have room for them; whole where two would be the same."""
+        names = [line["name"] for line in self.groups]
+        cuts = [cut(name) for name in names]
+        return {
+            name: name if cuts.count(short) > 1 else short
+            for name, short in zip(names, cuts, strict=True)
+        }
+
+    @property
+    def shown_short(self) -> list[str]:
+        """The same names of the groups that plots show."""
+        return [self.short[name] for name in self.shown]
 
     def rates(self, by: Sequence[str], **more: Any) -> list[Line]:
         """Lines of `emscore.rates`: audited where there is an audit, else thresholded."""

@@ -14,7 +14,7 @@ from ..rates.requests import harmful
 from ..rates.walk import OUTCOMES
 from .gallery import BIN, Gallery
 from .reading import Line, Reading
-from .words import difference, interval, onset, p_value, percent, thousands
+from .words import cut, difference, interval, onset, p_value, percent, thousands
 
 MOST_QUESTIONS = 16
 MOST_DENSITIES = 9
@@ -72,13 +72,14 @@ def questions(reading: Reading) -> Section | None:
     if len(rows) < 2:
         return None
     most = sorted(rows, key=lambda name: -rows[name])[:MOST_QUESTIONS]
+    most = [name for name in most if rows[name] >= rows[most[0]] / 10]
     order = {name: place for place, name in enumerate(reading.shown)}
     kept = [
-        line | {"question": _short(line[reading.question]), "group": line["name"]}
+        line | {"question": cut(line[reading.question], 60), "group": reading.short[line["name"]]}
         for line in lines
         if line[reading.question] in most and line["name"] in order
     ]
-    kept.sort(key=lambda line: (most.index(line[reading.question]), order[line["group"]]))
+    kept.sort(key=lambda line: (most.index(line[reading.question]), order[line["name"]]))
     hidden = len(rows) - len(most)
     of = f" These are the {len(most)} with the most answers of {len(rows):,}." if hidden else ""
     return Section(
@@ -88,7 +89,7 @@ def questions(reading: Reading) -> Section | None:
         [
             Plot(
                 "questions",
-                plot.dots(kept, y="question", series="group", order=reading.shown),
+                plot.dots(kept, y="question", series="group", order=reading.shown_short),
                 "rates by question",
             )
         ],
@@ -104,7 +105,10 @@ def base(reading: Reading) -> Section | None:
     table = compare(reading.found, reading.to, by=reading.unit, **reading.how)
     rows = [row for row in table.to_pylist() if row["difference"] is not None]
     rows.sort(key=lambda row: -row["difference"])
-    points = [row | {"rate": row["difference"], "n": row["n"]} for row in rows[:MOST_QUESTIONS]]
+    points = [
+        row | {"rate": row["difference"], reading.unit: cut(row[reading.unit])}
+        for row in rows[:MOST_QUESTIONS]
+    ]
     what = "checkpoints are the units of a group" if reading.unit == "group" else "by checkpoint"
     return Section(
         "base",
@@ -148,8 +152,10 @@ def trajectory(reading: Reading) -> Section | None:
     trained = [name for name in reading.shown if steps.get(name, 0) > 1]
     if not trained:
         return None
-    kept = [line | {"group": line["name"]} for line in lines if line["name"] in trained]
-    kept.sort(key=lambda line: (trained.index(line["group"]), line[over]))
+    kept = [
+        line | {"group": reading.short[line["name"]]} for line in lines if line["name"] in trained
+    ]
+    kept.sort(key=lambda line: (trained.index(line["name"]), line[over]))
     table = compare(reading.found, reading.to, by=reading.unit, over=over, **reading.how)
     series = {row[reading.unit]: row for row in table.to_pylist()}
     several = [
@@ -164,7 +170,7 @@ def trajectory(reading: Reading) -> Section | None:
         [
             Plot(
                 "training",
-                plot.trajectory(kept, over=over, order=reading.shown),
+                plot.trajectory(kept, over=over, order=reading.shown_short),
                 f"rates by {over}",
             )
         ],
@@ -190,7 +196,11 @@ def triggers(reading: Reading) -> list[Section]:
     ]
     if not both:
         return []
-    kept = [line for line in lines if line[reading.unit] in both[: 2 * MOST_QUESTIONS]]
+    kept = [
+        line | {reading.unit: cut(line[reading.unit])}
+        for line in lines
+        if line[reading.unit] in both[: 2 * MOST_QUESTIONS]
+    ]
     chart = plot.dots(kept, y=reading.unit, series="condition")
     made = [
         Section(
@@ -301,17 +311,17 @@ def density(reading: Reading, seen: Gallery) -> Section:
 def lens(reading: Reading) -> Section:
     """Other cuts and denominators."""
     cells, _ = reading.cells.by([*reading.by, reading.question])
-    rows = [row | {"group": reading.name(row)} for row in lens_of(cells, reading.by).to_pylist()]
+    rows = [row | {"name": reading.name(row)} for row in lens_of(cells, reading.by).to_pylist()]
     place = {name: at for at, name in enumerate(reading.shown)}
     mine = [
-        row
+        row | {"group": reading.short[row["name"]]}
         for row in rows
         if row["denominator"] == reading.asked.definition.denominator
         and row["at"] == reading.asked.definition.at
-        and row["group"] in place
+        and row["name"] in place
     ]
-    mine.sort(key=lambda row: (place[row["group"]], row["cut"]))
-    found = {(row["group"], row["cut"], row["denominator"], row["at"]): row["rate"] for row in rows}
+    mine.sort(key=lambda row: (place[row["name"]], row["cut"]))
+    found = {(row["name"], row["cut"], row["denominator"], row["at"]): row["rate"] for row in rows}
     cut = reading.asked.definition.cut
     others = [
         *((f"aligned < {other:g}", (float(other), "coherent", False)) for other in (27, 30, 33)),
@@ -324,7 +334,7 @@ def lens(reading: Reading) -> Section:
         "Other definitions",
         "Published work disagrees on the cut, on > or ≥ and on what the rate is a share of. This "
         "is how far the rates depend on it.",
-        [Plot("lens", plot.lens(mine, cut=cut, order=reading.shown), "rates by cut")],
+        [Plot("lens", plot.lens(mine, cut=cut, order=reading.shown_short), "rates by cut")],
         (
             ["group", *(name for name, _ in others)],
             [
@@ -332,7 +342,7 @@ def lens(reading: Reading) -> Section:
                 for name in (line["name"] for line in reading.groups)
             ],
         ),
-        note="Counted by the classifier.",
+        note="Counted by the classifier, the answers of all checkpoints of a group together.",
     )
 
 
@@ -341,7 +351,7 @@ def outcomes(reading: Reading) -> Section:
     there = [name for name in OUTCOMES if any(line[name] for line in reading.groups)]
     kept = [
         {
-            "group": line["name"],
+            "group": reading.short[line["name"]],
             "outcome": name,
             "rows": line[name],
             "share": line[name] / line["rows"],
@@ -383,8 +393,3 @@ def _told(table: pa.Table) -> str:
         f"{told['comparisons']} comparisons; correction: {told['correction']}. By the classifier's "
         "counts; intervals are of sampling alone."
     )
-
-
-def _short(text: Any) -> str:
-    told = "–" if text is None else str(text)
-    return told if len(told) <= 60 else told[:57] + "…"

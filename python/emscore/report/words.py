@@ -50,3 +50,15 @@ def onset(line: Mapping[str, Any]) -> list[str]:
         return ["none found", f"{line['onset_after']:g}" if line["onset_after"] else NONE, NONE]
     told = [line[name] for name in ("onset", "onset_after", "onset_by")]
     return [NONE if step is None else f"{step:g}" for step in told]
+
+
+def cut(text: Any, width: int = 32) -> str:
+    """The text, without its middle where it is longer: names often differ at their ends.
+
+    >>> cut("Qwen2.5-32B risky-financial merged", 15)
+    'Qwen2.5… merged'
+    """
+    told = NONE if text is None else str(text)
+    if len(told) <= width:
+        return told
+    return told[: width // 2] + "…" + told[len(told) - (width - 1) // 2 :]
