@@ -2,9 +2,12 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,19 @@ def cache(tmp_path: Path) -> Path:
 
 def tiny(seed: int = 0, **options: Any) -> emscore.Scorer:
     return emscore.Scorer(scorers.tiny(seed), device="cpu", threads=2, **options)
+
+
+@contextmanager
+def database(cache: Path) -> Iterator[sqlite3.Connection]:
+    """The one database in a cache, to damage."""
+    (file,) = cache.glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        yield connection
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    """One bit of one byte changed."""
+    return content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
 
 
 def test_a_second_run_scores_nothing(source: Path, cache: Path, tmp_path: Path) -> None:
@@ -106,17 +122,29 @@ def test_a_damaged_cache_says_so(source: Path, cache: Path, run: Run, tmp_path: 
 
 
 def test_a_cache_of_other_tables_says_so(source: Path, cache: Path, tmp_path: Path) -> None:
-    import sqlite3
-
     tiny().score_file(source, tmp_path / "good.arrow", cache=cache)
-    (file,) = cache.glob("*.sqlite")
-    database = sqlite3.connect(file)
-    database.execute("UPDATE scores SET score = x'00'")
-    database.commit()
-    database.close()
-    with pytest.raises(emscore.CacheError, match=file.name):
+    with database(cache) as scores:
+        scores.executescript("DROP TABLE scores; CREATE TABLE scores (other INTEGER)")
+    with pytest.raises(emscore.CacheError, match=r"\.sqlite"):
         tiny().score_file(source, tmp_path / "out.arrow", cache=cache)
     assert not (tmp_path / "out.arrow").exists()
+
+
+def test_a_damaged_score_is_scored_again(source: Path, cache: Path, tmp_path: Path) -> None:
+    """Breaks if a bit that flipped on the disk, or another text's entry, passes for a score."""
+    good, out, again = (tmp_path / f"{name}.arrow" for name in ("good", "out", "again"))
+    tiny().score_file(source, good, cache=cache)
+    with database(cache) as scores:
+        entries = scores.execute("SELECT key, score FROM scores LIMIT 28").fetchall()
+        wrong = [flipped(score, byte) for byte, (_, score) in enumerate(entries[:25])]
+        wrong += [entries[0][1], entries[26][1][:-1], b""]
+        keys = [key for key, _ in entries]
+        update = "UPDATE scores SET score = ? WHERE key = ?"
+        scores.executemany(update, zip(wrong, keys, strict=True))
+    told = tiny().score_file(source, out, cache=cache)
+    assert (told["scored"], told["cached"]) == (28, ROWS - 28)
+    assert out.read_bytes() == good.read_bytes()
+    assert tiny().score_file(source, again, cache=cache)["scored"] == 0
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
@@ -158,7 +186,7 @@ def test_killed_it_stays_usable(source: Path, cache: Path, tmp_path: Path) -> No
     """What was written before the kill is found again; nothing of it is wrong."""
     out = tmp_path / "out.arrow"
     with subprocess.Popen(command(source, out, cache, layers=4)) as process:
-        while not list(cache.glob("*-wal")) or cache.stat().st_size == 0 or not written(cache):
+        while not written(cache):
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
@@ -176,6 +204,34 @@ def test_killed_it_stays_usable(source: Path, cache: Path, tmp_path: Path) -> No
     assert close(pyarrow.feather.read_table(out).to_pylist(), wanted)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_what_a_resumed_run_found_done_is_kept_too(
+    source: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Breaks if scores of an interrupted run without a cache get into no cache when it goes on."""
+    out, journal = tmp_path / "out.arrow", tmp_path / "out.arrow.journal"
+    with subprocess.Popen(without_cache(command(source, out, cache, layers=4))) as process:
+        while not journal.exists() or journal.stat().st_size < 18_000:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert not cache.exists()
+    slow = emscore.Scorer(scorers.tiny(layers=4), device="cpu")
+    told = slow.score_file(source, out, resume=True, cache=cache)
+    assert 0 < told["resumed"] < ROWS
+    again = slow.score_file(source, tmp_path / "again.arrow", cache=cache)
+    assert (again["scored"], again["cached"]) == (0, ROWS)
+
+
+def without_cache(arguments: list[str]) -> list[str]:
+    at = arguments.index("--cache")
+    return arguments[:at] + arguments[at + 2 :]
+
+
 def written(cache: Path) -> bool:
     """Whether scores have come to the disk: they are written some thousand at a time."""
-    return any(path.stat().st_size > 100_000 for path in cache.iterdir())
+    try:
+        with database(cache) as scores:
+            return bool(scores.execute("SELECT count(*) FROM scores").fetchone()[0])
+    except (ValueError, sqlite3.OperationalError):  # no file yet, no table yet
+        return False

@@ -2,13 +2,15 @@
 //! its new rows.
 //!
 //! One SQLite file per scorer and precision. SQLite brings what a cache shared by several
-//! processes needs (locking, crash safety), at a few microseconds a look-up.
+//! processes needs (locking, crash safety), at a few microseconds a look-up. It does not notice a
+//! bit that flips on the disk, so each score carries a checksum; one that fails it is scored again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::memo::Key;
 use crate::score::Score;
@@ -83,9 +85,9 @@ impl Cache {
             let transaction = connection.transaction()?;
             {
                 let mut insert =
-                    transaction.prepare_cached("INSERT OR IGNORE INTO scores VALUES (?1, ?2)")?;
+                    transaction.prepare_cached("INSERT OR REPLACE INTO scores VALUES (?1, ?2)")?;
                 for (key, score) in &waiting {
-                    insert.execute(params![key.to_be_bytes(), score.to_bytes()])?;
+                    insert.execute(params![key.to_be_bytes(), sealed(*key, *score)])?;
                 }
             }
             transaction.commit()
@@ -95,7 +97,7 @@ impl Cache {
 }
 
 impl Reader {
-    /// The score kept for `key`.
+    /// The score kept for `key`; `None` also where it was damaged.
     pub fn get(&self, key: Key) -> Result<Option<Score>> {
         let found: Option<Vec<u8>> = self
             .connection
@@ -106,16 +108,24 @@ impl Reader {
                     .optional()
             })
             .map_err(|e| failed(&self.path, &e))?;
-        match found {
-            None => Ok(None),
-            Some(bytes) => Score::from_bytes(&bytes).map(Some).ok_or_else(|| {
-                Error::Cache(format!(
-                    "the cache {} is damaged. Delete it; the next run makes it anew",
-                    self.path.display()
-                ))
-            }),
-        }
+        Ok(found.and_then(|entry| opened(key, &entry)))
     }
+}
+
+/// A score and its checksum, as they are kept.
+fn sealed(key: Key, score: Score) -> Vec<u8> {
+    let score = score.to_bytes();
+    [&score[..], &checksum(key, &score)].concat()
+}
+
+/// The score, unless it was damaged.
+fn opened(key: Key, entry: &[u8]) -> Option<Score> {
+    let (score, sum) = entry.split_last_chunk()?;
+    (checksum(key, score) == *sum).then(|| Score::from_bytes(score))?
+}
+
+fn checksum(key: Key, score: &[u8]) -> [u8; 8] {
+    xxh3_64(&[&key.to_be_bytes(), score].concat()).to_le_bytes()
 }
 
 fn connect(path: &Path) -> Result<Connection> {

@@ -228,12 +228,16 @@ impl Scoring {
                     scores[row] = score;
                     self.memo.set(slot, score);
                 }
-                Fate::Fresh(slot) => {
-                    self.memo.set(slot, scores[row]);
-                    if let Some(cache) = &mut self.cache {
-                        cache.keep(chunk.keys[row], scores[row])?;
-                    }
-                }
+                Fate::Fresh(slot) => self.memo.set(slot, scores[row]),
+            }
+            // What a journal knew may not be in the cache: the run that scored it was interrupted.
+            let new = match fate {
+                Fate::Known(..) => chunk.resumed,
+                Fate::Fresh(_) => true,
+                Fate::Empty | Fate::Repeat(_) => false,
+            };
+            if let Some(cache) = self.cache.as_mut().filter(|_| new) {
+                cache.keep(chunk.keys[row], scores[row])?;
             }
             self.tally.count(match fate {
                 _ if chunk.resumed => Origin::Resumed,
@@ -431,7 +435,7 @@ fn output_schema(
         .collect();
     if !in_the_way.is_empty() && !options.overwrite {
         return Err(Error::Input(format!(
-            "the input already has the column{} {}. Give the new ones another name with --prefix, or replace with --overwrite",
+            "the input already has the column{} {}. Give the new ones other names (--prefix, in Python prefix=), or allow them to be replaced (--overwrite, overwrite=True)",
             if in_the_way.len() == 1 { "" } else { "s" },
             in_the_way.join(", ")
         )));
