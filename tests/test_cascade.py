@@ -80,8 +80,8 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def scorer(path: Path, **options: Any) -> emscore.Scorer:
-    return emscore.Scorer(path, **{"device": "cpu", "threads": 2} | options)
+def scorer(path: Path, device: str = "cpu") -> emscore.Scorer:
+    return emscore.Scorer(path, device=device, threads=2)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::disk::sync_folder;
 use crate::score::Score;
 use crate::{Error, Result};
 
@@ -264,14 +265,6 @@ fn read(file: &mut impl Read) -> Option<Vec<u8>> {
     let mut payload = vec![0; length];
     file.read_exact(&mut payload).ok()?;
     (xxh3_64(&payload).to_le_bytes() == checksum).then_some(payload)
-}
-
-/// Makes a new name in `path`'s folder survive a power cut.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Error {

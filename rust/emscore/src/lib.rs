@@ -7,7 +7,9 @@
 pub mod batch;
 mod cache;
 pub mod columns;
+mod conform;
 pub mod device;
+mod disk;
 pub mod encode;
 pub mod engine;
 pub mod error;

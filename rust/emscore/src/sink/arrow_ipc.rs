@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 
-use super::retype::{conform, retype, retype_field};
+use super::retype::{retype, retype_field};
 use super::{Encoder, Trouble};
+use crate::conform::conform;
 
 /// A stream, to a file or to standard output.
 pub(super) struct Stream {

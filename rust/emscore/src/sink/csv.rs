@@ -8,9 +8,9 @@ use arrow::array::{Array, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::retype::conform;
 use super::text::{Text, shown};
 use super::{Encoder, Trouble};
+use crate::conform::conform;
 
 pub(super) struct Csv {
     file: Text,

@@ -6,9 +6,9 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::json::{Writer, WriterBuilder, writer::LineDelimited};
 
-use super::retype::conform;
 use super::text::{Text, shown};
 use super::{Encoder, Trouble};
+use crate::conform::conform;
 
 pub(super) struct JsonLines {
     schema: SchemaRef,

@@ -20,6 +20,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+use crate::disk;
 use crate::error::{Error, Result};
 use partial::Partial;
 
@@ -185,7 +186,7 @@ fn failed(path: &Path, e: &(dyn StdError + 'static)) -> Error {
     let shown = path.display();
     Error::Output(match io_kind(e) {
         Some(StorageFull | QuotaExceeded | FileTooLarge) => format!(
-            "{shown} cannot be written on: the disk is full or a size limit is reached; \
+            "{shown} cannot be written further: the disk is full or a size limit is reached; \
              free space or name another place with -o."
         ),
         Some(PermissionDenied | ReadOnlyFilesystem) => format!(
@@ -193,7 +194,7 @@ fn failed(path: &Path, e: &(dyn StdError + 'static)) -> Error {
         ),
         Some(NotFound | NotADirectory) => format!(
             "{shown} cannot be written: its folder {} does not exist; make it (mkdir -p) or name another.",
-            partial::folder(path).display()
+            disk::folder(path).display()
         ),
         Some(BrokenPipe) => {
             "the program that reads standard output stopped before the end; check it, or write to a \

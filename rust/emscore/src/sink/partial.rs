@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::failed;
+use crate::disk::{self, sync_folder};
 use crate::error::{Error, Result};
 
 /// `.NAME.partial` next to NAME, locked as long as this lives. A killed run leaves one behind; the
@@ -45,7 +46,7 @@ impl Partial {
 
     /// The folder that it is in.
     pub fn folder(&self) -> PathBuf {
-        folder(&self.path)
+        disk::folder(&self.path)
     }
 
     /// Makes the bytes durable, then the name.
@@ -54,12 +55,7 @@ impl Partial {
         let durable = || {
             self.file.sync_all()?;
             fs::rename(&self.path, &self.target)?;
-            // Elsewhere folders cannot be opened, and renames are durable by themselves.
-            if cfg!(unix) {
-                File::open(self.folder())?.sync_all()
-            } else {
-                Ok(())
-            }
+            sync_folder(&self.target)
         };
         durable().map_err(|e| failed(&self.target, &e))
     }
@@ -69,14 +65,6 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // After `commit` it is gone already. Nothing can be done about a failure.
         let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// The folder of `path`.
-pub(super) fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.into(),
-        _ => ".".into(),
     }
 }
 

@@ -1,11 +1,8 @@
-//! Columns in another type, where a format wants one.
+//! Types of columns, where a format wants another.
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::error::ArrowError;
 
 /// What to put in place of a type, if anything.
 pub(super) type Replace<'a> = &'a dyn Fn(&DataType) -> Option<DataType>;
@@ -42,17 +39,4 @@ pub(super) fn retype_schema(schema: &SchemaRef, replace: Replace<'_>) -> SchemaR
         .map(|field| retype_field(field, replace))
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-/// Casts the columns of `batch` whose type is another in `schema`.
-pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let pairs = batch.columns().iter().zip(schema.fields());
-    let columns = pairs.map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            Ok(column.clone())
-        } else {
-            cast(column, field.data_type())
-        }
-    });
-    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
 }

@@ -5,6 +5,7 @@
 //! after hours of work, and the number of rows is known.
 
 mod arrow_ipc;
+mod arrow_message;
 mod batches;
 mod csv;
 mod guard;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use crate::conform::conform;
 use crate::error::{Error, Result};
 use origin::{Found, Origin, bad};
 use sniff::Format;
@@ -258,7 +260,7 @@ impl Member {
         let checked = std::iter::from_fn(move || match batches.next() {
             Some(Ok(batch)) => {
                 rows += batch.num_rows() as u64;
-                Some(unify::conform(batch, &schema).map_err(|why| {
+                Some(conform(&batch, &schema).map_err(|why| {
                     bad(
                         &name,
                         format_args!("has a batch that does not fit its schema: {why}"),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
 /// Widens `common` by the nullability that `other` adds; where they differ otherwise, says how.
 pub(super) fn merge(common: &Schema, other: &Schema) -> Result<Schema, String> {
@@ -70,23 +68,4 @@ fn merge_type(a: &DataType, b: &DataType) -> Option<DataType> {
         }
         _ => return None,
     })
-}
-
-/// Gives `batch` the schema that [`merge`] found.
-pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
-    if batch.schema_ref() == schema {
-        return Ok(batch);
-    }
-    let pairs = batch.columns().iter().zip(schema.fields());
-    let columns = pairs.map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            Ok(column.clone())
-        } else {
-            cast(column, field.data_type())
-        }
-    });
-    columns
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|columns| RecordBatch::try_new(schema.clone(), columns))
-        .map_err(|e| e.to_string())
 }
