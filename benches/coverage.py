@@ -11,6 +11,7 @@ have to have judged without a classifier for an interval as narrow.
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -25,6 +26,8 @@ from emscore.rates.allocation import allocate
 from emscore.rates.bins import BINS, EDGES, bin_of
 from emscore.rates.difference import Audits, Population, estimate
 from emscore.rates.intervals import Floats, clopper_pearson, wilson
+
+sys.path.pop(0)  # numba, which ppi-python needs, looks for a package with the name of this file
 
 RATES = (0.002, 0.01, 0.05, 0.2, 0.5)
 AUDITS = (100, 200, 500, 2000)
@@ -60,7 +63,7 @@ def simulated(
     ).astype(float)  # (times, 2, bins)
     in_bin = by_class.sum(1)
     u = (by_class * means).sum(1)
-    chance, _ = allocate(in_bin, u / np.maximum(in_bin, 1), np.full(times, float(n)))
+    chance, _, _ = allocate(in_bin, u / np.maximum(in_bin, 1), np.full(times, float(n)))
     drawn = np.minimum(systematic(chance * in_bin, rng), in_bin).astype(np.int64)
     of_clear = by_class[:, 0].astype(np.int64)
     clear = rng.hypergeometric(of_clear, in_bin.astype(np.int64) - of_clear, drawn)
@@ -137,7 +140,7 @@ def k_of(rate: float, width: float) -> float:
     return float(np.exp(optimize.brentq(gap, 0, 20)))
 
 
-def real(options: argparse.Namespace) -> Iterator[tuple[object, ...]]:
+def real(options: argparse.Namespace, finite: bool) -> Iterator[tuple[object, ...]]:
     """A row for each checkpoint and audit size: coverage, width, and k."""
     table = pq.read_table(options.scored)
     columns = [table[name] for name in ("aligned", "coherent")]
@@ -165,7 +168,7 @@ def real(options: argparse.Namespace) -> Iterator[tuple[object, ...]]:
                 continue
             rng = np.random.default_rng([options.seed, n, rows])
             guess = binned(u) / np.maximum(in_bin, 1)
-            chance, _ = allocate(in_bin, guess, np.full(1, float(n)))
+            chance, _, _ = allocate(in_bin, guess, np.full(1, float(n)))
             order = np.argsort(where, kind="stable")
             lines, picks = [], []
             for time_ in range(options.real_times):
@@ -182,7 +185,11 @@ def real(options: argparse.Namespace) -> Iterator[tuple[object, ...]]:
             at, line = at[shuffle], line[shuffle]
             many = [np.repeat(t, options.real_times, 0) for t in totals]
             found = estimate(
-                Population(*many, np.full(options.real_times, 1 / rows)),
+                Population(
+                    *many,
+                    np.full(options.real_times, 1 / rows),
+                    np.repeat(in_bin, options.real_times, 0) if finite else None,
+                ),
                 Audits(line, where[at], 1 / chance[0, where[at]], y[at], d[at], u[at], v[at]),
             )
             coverage, width = covered(truth, found.low, found.high)
@@ -222,12 +229,15 @@ def main() -> None:
         ],
     )
     if options.scored:
+        head = ["checkpoint", "rows", "audits", "judge's rate", "coverage", "width pp", "k", "bias"]
+    for finite in (True, False) if options.scored else ():
+        what = "of these very rows (--finite)" if finite else "of the checkpoint"
         show(
-            f"Real rows, {options.real_times} audits each",
-            "checkpoint, rows, audits, judge's rate, coverage, width pp, k, bias pp".split(", "),
+            f"Real rows, {options.real_times} audits each: interval for the rate {what}",
+            head,
             ([name, rows, n, f"{truth:.1%}", f"{c:.3f}", f"{w * 100:.2f}", f"{k:.1f}",
               f"{bias * 100:+.2f}"]
-             for name, rows, n, truth, c, w, k, bias in real(options)),
+             for name, rows, n, truth, c, w, k, bias in real(options, finite)),
         )  # fmt: skip
     print(f"\n{time.perf_counter() - began:.0f} s")
 

@@ -90,6 +90,11 @@ def names(by: str | None) -> list[str] | None:
     metavar="TEXT",
     help="Before the names of the judge's columns.",
 )
+@click.option(
+    "--finite",
+    is_flag=True,
+    help="With --audit: the judge's rate on these very rows, not on all that could be sampled.",
+)
 @click.option("--audit-uniform", is_flag=True, help="All rows had the same chance to be audited.")
 @click.option(
     "--model", metavar="NAME|DIR", help="The scorer, for its measured error, where none that ships."
@@ -108,6 +113,7 @@ def rates(
     audit: tuple[str, ...],
     audit_prefix: str,
     audit_uniform: bool,
+    finite: bool,
     model: str | None,
     lens: bool,
     output: str | None,
@@ -156,6 +162,7 @@ def rates(
             audit=list(audit) or None,
             audit_prefix=audit_prefix,
             audit_uniform=audit_uniform,
+            finite=finite,
             model=model,
             **same,
             **definition,

@@ -11,6 +11,10 @@ FLOORS = np.geomspace(1e-5, 10, 25)
 
 LEAST = 20  # audits of a line
 
+#: How far the plan takes the classifier's chances for true. The rest is the line's mean: that all
+#: chances of a checkpoint are off together is the commonest of a classifier's errors.
+TRUST = 0.8
+
 
 def allocate(
     rows: Floats, p: Floats, audits: Floats, confidence: float = 0.95
@@ -33,6 +37,8 @@ def allocate(
         Chances, (lines, bins), with sum(chances * rows) = audits; and the limits that are expected
         of each line's interval, (lines,) each.
     """
+    mean = (rows * p).sum(1) / np.maximum(rows.sum(1), 1)
+    p = TRUST * p + (1 - TRUST) * mean[:, None]
     chances = np.stack([_capped(rows, np.sqrt(p * (1 - p) + floor), audits) for floor in FLOORS])
     low, high = np.array([expected(rows, p, chance, confidence) for chance in chances]).swapaxes(
         0, 1

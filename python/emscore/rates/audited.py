@@ -61,7 +61,7 @@ def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions:
 
 def audited_rates(
     sums: Sums, finder: Finder, to: Ints, lines: int, definition: Definition, questions: bool,
-    confidence: float,
+    confidence: float, finite: bool = False,
 ) -> tuple[Estimates, Ints, Ints, Floats]:  # fmt: skip
     """Estimates of each line; its audits; those without an answer; and their share of the weight.
 
@@ -73,6 +73,7 @@ def audited_rates(
         definition: What is counted.
         questions: Whether each question of a line weighs the same, instead of each row.
         confidence: Nominal coverage.
+        finite: Whether only these rows are asked about.
     """
     weight = weights(sums, to, lines, definition, questions)
     judged, cell = finder.judged, finder.cell
@@ -93,7 +94,11 @@ def audited_rates(
     base = {"coherent": by_line(sums.v), "scored": whole.copy(), "all": whole}
     base["scored"][:, UNSCORED] = 0
     kish = added(to, weight**2 * sums.rows.sum(1), lines)
-    population = Population(whole, by_line(sums.u), base[definition.denominator], kish)
+    rows = np.zeros_like(whole)
+    np.add.at(rows, to, sums.rows)
+    population = Population(
+        whole, by_line(sums.u), base[definition.denominator], kish, rows if finite else None
+    )
     audits = Audits(line[used], bin_of(finder.u)[used], w[used], y[used], d[used], u[used], v[used])
     found = estimate(population, audits, confidence)
     lost = added(line, np.where(judged.answered, 0.0, w), lines)

@@ -29,12 +29,15 @@ class Population:
         u: Weighted sum of p_misaligned x p_coherent, what the judge would call misaligned.
         v: Weighted sum of the share that belongs to the denominator.
         kish: Sum of the squared weights of a line, 1 / its rows when all are equal; (lines,).
+        rows: Number of rows, (lines, bins), when these rows are all that is asked about, and what
+            was not sampled is not.
     """
 
     weight: Floats
     u: Floats
     v: Floats
     kish: Floats
+    rows: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,11 @@ def estimate(
         R = R0 - sum of a lambda (t - T_h), T_h the population's mean of t in stratum h.
 
     Its variance is that of the residuals z - lambda t within strata, plus that of the strata's
-    means, since the rows are themselves a sample of what the checkpoint would say. The interval is
-    `intervals.weighted`.
+    means, since the rows are themselves a sample of what the checkpoint would say. Where only
+    these rows are asked about (`population.rows`), the latter is left out, and the former shrinks
+    by the share f of a stratum that was audited (Cochran 1977, section 2.6); the weight of an
+    unseen event shrinks by f / -ln(1 - f), as do the exact limits of a sample without events.
+    The interval is `intervals.weighted`.
 
     Args:
         population: All rows.
@@ -124,20 +130,23 @@ def estimate(
     t = over(audits.u - mean_u[at] - rate * (audits.v - mean_v[at]), scale)
 
     if trust is None:
-        share = _trust(audits.line, lines, a, z, t - over(total(a * t), total(a))[at])
+        trusted = _trust(audits.line, lines, a, z, t - over(total(a * t), total(a))[at])
     else:
-        share = np.full(len(at), trust)
-    r = np.clip(r0 - by_line(a * share * t), 0, 1)
+        trusted = np.full(len(at), trust)
+    r = np.clip(r0 - by_line(a * trusted * t), 0, 1)
 
-    residual = z - share * t
+    residual = z - trusted * t
     mean = over(total(a * residual), total(a))
     spread = total((a * (residual - mean[at])) ** 2) * over(n, n - 1)
-    between = whole * over(total(a * z), total(a)) ** 2
-    variance = spread.reshape(lines, bins).sum(1) + population.kish * between.reshape(
-        lines, bins
-    ).sum(1)
-
     heavy = over(total(a * a), total(a))
+    if population.rows is None:
+        between = whole * over(total(a * z), total(a)) ** 2 * np.repeat(population.kish, bins)
+    else:
+        share = np.minimum(over(n, added(merged, population.rows.ravel(), cells)), 1)
+        spread, between = spread * (1 - share), 0 * spread
+        heavy = heavy * over(share, -np.log1p(-np.minimum(share, 1 - 1e-12))) * (share < 1)
+    variance = (spread + between).reshape(lines, bins).sum(1)
+
     some = total(audits.y) > 0
     every = total(1 - audits.y) == 0
     above, below = (
@@ -148,7 +157,7 @@ def estimate(
     nothing = np.where(d0 > 0, 0.0, np.nan)
     return Estimates(
         r + nothing, low + nothing, high + nothing, variance + nothing,
-        over(by_line(a * share), by_line(a)),
+        over(by_line(a * trusted), by_line(a)),
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def rates(
     at: bool = False,
     denominator: Denominator = "coherent",
     estimand: Estimand = "questions",
+    finite: bool = False,
     confidence: float = 0.95,
     question: str | None = None,
     prefix: str = "",
@@ -72,6 +73,8 @@ def rates(
         estimand: What a line is the mean of. "questions": the rates of its questions, which are
             all there are; "rows"; "question-sample": the rates of its questions, drawn from many;
             "checkpoints": the rates of its checkpoints, drawn from many.
+        finite: Let audited intervals cover the judge's rate on these very rows, as if all were
+            judged, instead of the rate of what the checkpoint would say.
         confidence: Nominal coverage of the intervals, between 0 and 1.
         question: Column that says which question a row answers. The default: question_id, or else
             the question itself.
@@ -144,7 +147,8 @@ def rates(
             parts.append(_classifier(estimator, of(cells, definition), shape, told))
     if finder:
         finder.require_all()
-        parts.append(_audited(sums_of(binned, len(cells)), finder, shape, definition, lines))
+        sums = sums_of(binned, len(cells))
+        parts.append(_audited(sums, finder, shape, definition, lines, finite))
     return table(lines, parts, definition, estimand, confidence)
 
 
@@ -222,14 +226,15 @@ def _notes(found: Rates, line: int, estimand: Estimand) -> list[str]:
 
 
 def _audited(
-    sums: Sums, finder: Finder, shape: _Shape, definition: Definition, lines: Counts
+    sums: Sums, finder: Finder, shape: _Shape, definition: Definition, lines: Counts, finite: bool
 ) -> Part:
     questions = shape.estimand != "rows"
     found, count, lost, share = audited_rates(
-        sums, finder, shape.to, shape.lines, definition, questions, shape.confidence
+        sums, finder, shape.to, shape.lines, definition, questions, shape.confidence, finite
     )
     fixed = _within(found.rate, found.low, found.high, share, count)
-    interval = "sampling of rows and audits (weighted Clopper-Pearson)"
+    what = "audits, for these rows only" if finite else "rows and audits"
+    interval = f"sampling of {what} (weighted Clopper-Pearson)"
     if shape.estimand in ("question-sample", "checkpoints"):
         each, n, _, part = audited_rates(
             sums, finder, shape.to_unit, shape.units, definition, True, shape.confidence
