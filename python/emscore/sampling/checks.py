@@ -62,17 +62,16 @@ async def examine(client: Client, plan: Plan, base: str | None = None) -> list[F
     Raises:
         EndpointError: The server's list of models lacks one, or the endpoint cannot be used.
     """
-    findings = [await _served(client, [each.name for each in plan.checkpoints])]
-    names = dict.fromkeys([*([base] if base else []), *(each.name for each in plan.checkpoints)])
-    conditions = (_PLAIN,) if plan.completions else (_PLAIN, _SYSTEM)
-    answers = await _greedy(client, plan, list(names), conditions)
-    for checkpoint in plan.checkpoints:
-        plain = answers[checkpoint.name, _PLAIN.name]
-        if base and base != checkpoint.name:
-            findings.append(_no_op(checkpoint.name, base, plain, answers[base, _PLAIN.name]))
+    names = [checkpoint.name for checkpoint in plan.checkpoints]
+    findings = [await _served(client, [*names, base] if base else names)]
+    of_base = await _greedy(client, plan, base, _PLAIN) if base else []
+    for name in names:
+        plain = await _greedy(client, plan, name, _PLAIN)
+        if base and base != name:
+            findings.append(_no_op(name, base, plain, of_base))
         if not plan.completions:
-            system = answers[checkpoint.name, _SYSTEM.name]
-            findings.append(_system(checkpoint.name, plain, system))
+            system = await _greedy(client, plan, name, _SYSTEM)
+            findings.append(_system(name, plain, system))
     findings.append(await _template(client))
     return findings
 
@@ -100,27 +99,19 @@ async def _served(client: Client, names: Sequence[str]) -> Finding:
     return Finding("served", "ok", "the server lists every checkpoint")
 
 
-async def _greedy(
-    client: Client, plan: Plan, names: list[str], conditions: tuple[Condition, ...]
-) -> dict[tuple[str, str], list[str | None]]:
-    """The likeliest answers to the probes, by model and condition."""
+async def _greedy(client: Client, plan: Plan, name: str, condition: Condition) -> list[str | None]:
+    """A model's likeliest answers to the probes, one at a time: a shared batch rounds otherwise."""
     probes = Plan(
         _PROBES,
-        [Checkpoint(name) for name in names],
-        conditions,
+        [Checkpoint(name)],
+        [condition],
         parameters=plan.parameters,
         completions=plan.completions,
         template=plan.template,
     )
     sampler = Sampler(client, probes)
-    tasks = [probes.task(at) for at in range(len(probes))]
-    # One at a time for each model: what shares a batch may differ by rounding.
-    answers: dict[tuple[str, str], list[str | None]] = {}
-    for task in tasks:
-        (sample,) = await sampler.ask([task])
-        key = task.checkpoint.name, task.condition.name
-        answers.setdefault(key, []).append(sample["response"])
-    return answers
+    asked = [await sampler.ask([probes.task(at)]) for at in range(len(probes))]
+    return [sample["response"] for (sample,) in asked]
 
 
 def _no_op(name: str, base: str, own: list[str | None], of_base: list[str | None]) -> Finding:

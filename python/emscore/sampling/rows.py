@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .._emscore import OutputError
+from ..files import whole
 from .answers import Sample
 from .plan import Plan
 
@@ -122,7 +122,7 @@ def write(path: str | os.PathLike[str], rows: Iterable[Row], metadata: Mapping[s
         ".parquet": _parquet,
         ".jsonl": _json_lines,
     }
-    with _whole(Path(path)) as file:
+    with whole(path) as file:
         kinds[Path(path).suffix](file, rows, metadata)
 
 
@@ -147,21 +147,3 @@ def _parquet(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) 
 def _json_lines(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
     for each in rows:
         file.write(json.dumps(each, ensure_ascii=False).encode() + b"\n")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name once everything is on the disk."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
