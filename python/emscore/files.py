@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ._emscore import OutputError
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text under a temporary name, which becomes `path` when all is on the disk.
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file under a temporary name, which becomes `path` when all is on the disk.
 
     Raises:
         OutputError: It cannot be written.
@@ -19,14 +21,25 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text as `whole` does.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with whole(path) as file:
+        file.write(text.encode())
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import BudgetError
+from ..files import write_text
 from ..progress import Progress
 from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
@@ -19,7 +20,7 @@ from . import columns
 from .job import Job, Summary
 from .ledger import Prices
 from .rows import Rows, Source, drawn, require_part, rows
-from .writing import require_writable, whole
+from .writing import require_writable, table_file
 
 
 async def judge(
@@ -149,13 +150,13 @@ async def judge_to(
     )
     schema = columns.schema(chosen.schema, job.prompts.all)
     async with job:
-        with whole(path, schema) as writer:
+        with table_file(path, schema) as writer:
             async with aclosing(_judged(job, chosen, schema, places)) as judged:
                 async for batch in judged:
                     writer.write_batch(batch)
             summary = job.summary()
             text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-            path.with_name(f"{path.name}.ledger.json").write_text(text, encoding="utf-8")
+            write_text(path.with_name(f"{path.name}.ledger.json"), text)
         job.finish()
     return summary
 

@@ -1,6 +1,5 @@
-"""Files that appear only when they are whole."""
+"""The file that the judged rows go to."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .._emscore import OutputError
+from ..files import whole
 
 
 class Writer(Protocol):
@@ -34,25 +34,16 @@ def require_writable(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def whole(path: Path, schema: pa.Schema) -> Iterator[Writer]:
-    """A writer to a temporary file, which takes its name when all is written.
+def table_file(path: Path, schema: pa.Schema) -> Iterator[Writer]:
+    """A writer of batches; the file appears when all of them are in it.
 
     Raises:
         OutputError: It cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            if path.suffix == ".parquet":
-                writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
-            else:
-                writer = pa.ipc.new_file(file, schema)
-            with writer:
-                yield writer
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as file:
+        if path.suffix == ".parquet":
+            writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
+        else:
+            writer = pa.ipc.new_file(file, schema)
+        with writer:
+            yield writer

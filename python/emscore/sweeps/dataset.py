@@ -9,7 +9,6 @@ Names are percent-encoded. Readers of data sets pass over what begins with an un
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .._emscore import OutputError, ResumeError
-from ..files import write_text
+from ..files import whole, write_text
 from .checkpoints import Entry
 
 #: What the keys of `_sweep.json` are, in an error.
@@ -127,17 +126,12 @@ class DataSet:
             OutputError: It cannot be written.
         """
         part = self.part(entry)
-        partial = part.with_name("_part-0.partial")
         try:
             part.parent.mkdir(exist_ok=True)
-            with partial.open("wb") as file:
-                pyarrow.parquet.write_table(table, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(part)
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{part} cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"{part.parent} cannot be made: {error.strerror}") from error
+        with whole(part) as file:
+            pyarrow.parquet.write_table(table, file, compression="zstd")
         text = json.dumps(ledger, indent=1, ensure_ascii=False) + "\n"
         write_text(part.with_name("_ledger.json"), text)
 

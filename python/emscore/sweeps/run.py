@@ -255,8 +255,8 @@ class _Runner:
         more = f" and {len(homeless) - 5:,} more" if len(homeless) > 5 else ""
         if any(each.adapter for each in homeless):
             raise InputError(
-                f"{names}{more} are LoRA adapters, and no endpoint is said to load them: add "
-                "adapters = true to one of [[endpoints]]"
+                f"no endpoint loads the LoRA adapters of {names}{more}: add adapters = true to one "
+                "of [[endpoints]]"
             )
         has = sorted(name for place in places for name in place.listed or ())
         raise EndpointError(
