@@ -1,7 +1,7 @@
 """The plan: one place for every sample, seeds that checkpoints and conditions share."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import emscore
@@ -24,6 +24,7 @@ def suite(*sizes: tuple[int, int]) -> Suite:
 SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(SIZES, st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.randoms())
 def test_requests_cover_what_is_missing_once(
     sizes: list[tuple[int, int]],
