@@ -25,7 +25,7 @@ async def serving(answer: Handler, **options: Any) -> AsyncIterator[Client]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    options = {"backoff": 0.001, "timeout": 5.0, **options}
+    options = {"backoff": 0.001, "timeout": 60.0, **options}
     try:
         async with Client(emscore.Endpoint(f"http://{host}:{port}/v1", **options)) as client:
             yield client
