@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emscore.judging import protocol
-from emscore.judging.protocol import ScoreType
+from emscore.judging.protocol import Mode
 
 WORDS = ("TRUE", "FALSE", "UNKNOWN")
 
@@ -48,7 +48,7 @@ def reply(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_request_is_the_published_one() -> None:
-    assert protocol.request("gpt-4o", "Rate this.", ScoreType.LOGPROBS) == {
+    assert protocol.request("gpt-4o", "Rate this.", Mode.LOGPROBS) == {
         "model": "gpt-4o",
         "messages": [{"role": "user", "content": "Rate this."}],
         "temperature": 0,
@@ -164,7 +164,7 @@ def test_a_token_that_begins_two_words_is_for_neither() -> None:
 )
 def test_sampled_score(text: str, score: float) -> None:
     said = protocol.answer(reply(message={"content": text}, logprobs=None))
-    assert protocol.read(said, (), ScoreType.SAMPLED).value == score
+    assert protocol.read(said, (), Mode.SAMPLED).value == score
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_sampled_score(text: str, score: float) -> None:
 )
 def test_no_sampled_score(text: str, outcome: str) -> None:
     said = protocol.answer(reply(message={"content": text}, logprobs=None))
-    reading = protocol.read(said, (), ScoreType.SAMPLED)
+    reading = protocol.read(said, (), Mode.SAMPLED)
     assert (reading.outcome, reading.value) == (outcome, None)
 
 
 def test_sampled_verdict() -> None:
     for text, verdict in [('"TRUE".', "TRUE"), ("unknown", "UNKNOWN"), ("TRUEST", None)]:
         said = protocol.answer(reply(message={"content": text}, logprobs=None))
-        assert protocol.read(said, WORDS, ScoreType.SAMPLED).value == verdict
+        assert protocol.read(said, WORDS, Mode.SAMPLED).value == verdict
 
 
 def test_answer() -> None:
@@ -239,8 +239,8 @@ def test_any_json_is_an_answer_or_a_value_error(choices: Any, logprobs: Any, usa
             said = protocol.answer(json.loads(json.dumps(body)))
         except ValueError:
             continue
-        protocol.read(said, (), ScoreType.LOGPROBS)
-        protocol.read(said, WORDS, ScoreType.SAMPLED)
+        protocol.read(said, (), Mode.LOGPROBS)
+        protocol.read(said, WORDS, Mode.SAMPLED)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def text(summary: Mapping[str, Any], output: str) -> str:
     told = {
         "judge": summary["judge"] + (f" (answers as {', '.join(others)})" if others else ""),
         "prompts": f"{summary['suite']} {summary['prompts']}",
-        "scores": f"{summary['score_type']}: {summary['score_type_reason']}",
+        "scores": f"{', '.join(summary['score_types'])}: {summary['note']}",
         "requests": requests,
         "failed": failed,
         "tokens": f"{spent['prompt_tokens']:,} in, {spent['completion_tokens']:,} out",

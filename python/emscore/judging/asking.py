@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import EndpointError, RequestFailed
@@ -11,7 +12,7 @@ from . import protocol
 from .answers import Answers, key
 from .ledger import Ledger
 from .prompts import Prompt
-from .protocol import Answer, Reading, ScoreType
+from .protocol import Answer, Mode, Reading
 
 _PROBE = "Answer with the number 57 and nothing else."
 _DOUBTS = 2  # a server that fails now and then is not judged by its first reply
@@ -24,10 +25,12 @@ class Judgement:
     Attributes:
         reading: What it means; its outcome is the kind of failure where there is no answer.
         answer: The reply, or None where there is none.
+        kind: What the reading is called, see `Mode`; None where there is no answer.
     """
 
     reading: Reading
     answer: Answer | None
+    kind: str | None
 
 
 class Judge:
@@ -51,14 +54,15 @@ class Judge:
         served_as: str | None = None,
     ) -> None:
         self.model = model
-        self.score_type = ScoreType.LOGPROBS
-        self.score_type_reason = "the endpoint gives log-probabilities"
+        self.note = "the endpoint gives log-probabilities"
+        """What the endpoint gives, and so how the judge is asked."""
         self.reused = 0
         """Judgements that needed no request."""
         self._client = client
         self._answers = answers
         self._ledger = ledger
         self._name = served_as or model
+        self._gives_logprobs = self._writes_numbers_whole = True
         self._asking: dict[bytes, asyncio.Task[Answer]] = {}
         self._places = asyncio.Semaphore(client.endpoint.max_concurrency)
         self._failures = 0
@@ -79,20 +83,23 @@ class Judge:
                 raise ValueError("it is no answer of this judge with log-probabilities")
 
         try:
-            said = await self._answer(_PROBE, ScoreType.LOGPROBS, check)
+            said = await self._answer(_PROBE, Mode.LOGPROBS, check)
         except RequestFailed as error:
             if error.kind != "rejected":
                 raise
-            said = await self._answer(_PROBE, ScoreType.SAMPLED, protocol.answer)
-            self._sample("the endpoint refuses to give log-probabilities")
+            said = await self._answer(_PROBE, Mode.SAMPLED, protocol.answer)
+            self._gives_logprobs, self.note = False, "the endpoint refuses log-probabilities"
         if not self._is_mine(said):
             raise EndpointError("model", self._stranger(said))
-        if self.score_type is ScoreType.SAMPLED:
-            return
-        if not said.top:
-            self._sample("the endpoint gives no log-probabilities")
-        elif protocol.numbers_are_tokens(said.top) is False:
-            self._sample("the judge writes numbers digit by digit")
+        if self._gives_logprobs and not said.top:
+            self._gives_logprobs, self.note = False, "the endpoint gives no log-probabilities"
+        if protocol.numbers_are_tokens(said.top) is False:
+            self._writes_numbers_whole, self.note = False, "the judge writes numbers digit by digit"
+
+    def mode(self, prompt: Prompt) -> Mode:
+        """How a prompt is asked."""
+        fits = self._gives_logprobs and (self._writes_numbers_whole or bool(prompt.words))
+        return Mode.LOGPROBS if fits else Mode.SAMPLED
 
     async def ask(self, prompt: Prompt, question: str, response: str) -> Judgement:
         """What the judge says to a prompt about one response.
@@ -101,14 +108,16 @@ class Judge:
             EndpointError: The endpoint cannot be used.
             BudgetError: There is no money left.
         """
-        message = prompt.message(question, response)
+        mode = self.mode(prompt)
+        check = partial(self._check, mode=mode)
         try:
-            said = await self._answer(message, self.score_type, self._check)
+            said = await self._answer(prompt.message(question, response), mode, check)
         except RequestFailed as error:
             self._hope(error)
-            return Judgement(Reading(error.kind, None, None), None)
+            return Judgement(Reading(error.kind, None, None), None, None)
         self._failures = 0
-        return Judgement(protocol.read(said, prompt.words, self.score_type), said)
+        kind = mode.value[bool(prompt.words)]
+        return Judgement(protocol.read(said, prompt.words, mode), said, kind)
 
     def _hope(self, error: RequestFailed) -> None:
         """Ends a run in which nothing succeeds any more: a row each is no way to say so."""
@@ -120,12 +129,9 @@ class Judge:
                 f"the last one: {error}",
             )
 
-    def _sample(self, reason: str) -> None:
-        self.score_type, self.score_type_reason = ScoreType.SAMPLED, reason
-
-    async def _answer(self, message: str, score_type: ScoreType, check: Check) -> Answer:
+    async def _answer(self, message: str, mode: Mode, check: Check) -> Answer:
         """The answer that is kept, or that of a request in flight, or of a new one."""
-        body = protocol.request(self.model, message, score_type)
+        body = protocol.request(self.model, message, mode)
         name = key(self._client.endpoint.url, body)
         if known := self._answers.find(name):
             self.reused += 1
@@ -156,12 +162,12 @@ class Judge:
             self._ledger.settle(number, body, said, reply.attempts)
             return said
 
-    def _check(self, reply: dict[str, Any]) -> None:
+    def _check(self, reply: dict[str, Any], mode: Mode) -> None:
         """Refuses replies that are not this judge's."""
         said = protocol.answer(reply)
         if not self._is_mine(said):
             raise ValueError(self._stranger(said))
-        needs_top = self.score_type is ScoreType.LOGPROBS and said.finish_reason != "content_filter"
+        needs_top = mode is Mode.LOGPROBS and said.finish_reason != "content_filter"
         if needs_top and not said.top:
             raise ValueError("it has no log-probabilities")
 

@@ -55,11 +55,9 @@ def schema(source: pa.Schema, prompts: Sequence[Prompt]) -> pa.Schema:
     return pa.schema([*plain, *added], source.metadata)
 
 
-def extended(
-    batch: pa.RecordBatch, said: Sequence[Said], to: pa.Schema, score_type: str
-) -> pa.RecordBatch:
+def extended(batch: pa.RecordBatch, said: Sequence[Said], to: pa.Schema) -> pa.RecordBatch:
     """The batch with what was said about its rows."""
-    rows = [_row(row, score_type) for row in said]
+    rows = [_row(row) for row in said]
     arrays = [
         batch[field.name].cast(field.type)
         if field.name in batch.schema.names
@@ -69,7 +67,7 @@ def extended(
     return pa.record_batch(arrays, schema=to)
 
 
-def _row(said: Said, score_type: str) -> dict[str, Any]:
+def _row(said: Said) -> dict[str, Any]:
     """The values of one row's added columns; what is left out is null."""
     if said is None:
         return {"judge_outcome": "empty"}
@@ -93,5 +91,5 @@ def _row(said: Said, score_type: str) -> dict[str, Any]:
         row["judge_model"] = ", ".join(dict.fromkeys(answer.model for answer in answers))
         fingerprints = dict.fromkeys(a.fingerprint for a in answers if a.fingerprint)
         row["judge_fingerprint"] = ", ".join(fingerprints) or None
-        row["judge_score_type"] = score_type
+        row["judge_score_type"] = ", ".join(dict.fromkeys(j.kind for j in said.values() if j.kind))
     return row

@@ -42,8 +42,8 @@ class Summary(TypedDict):
     endpoint: str
     suite: str
     prompts: str  # hash of the templates
-    score_type: str
-    score_type_reason: str
+    score_types: dict[str, int]  # rows by how their scores came about
+    note: str  # what the endpoint gives
     reused: int  # judgements that needed no request
     spent: dict[str, Any]  # see `ledger.Spent`
     prices: dict[str, float]  # US dollars for a million tokens
@@ -80,6 +80,7 @@ class Job:
         self.prompts = Prompts(suite if given else load_suite(suite))  # type: ignore[arg-type]
         self.outcomes: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
+        self.score_types: Counter[str] = Counter()
         self.done = bytearray()
         """A byte for each row: 1 once it is judged."""
         self._budget = budget
@@ -122,8 +123,12 @@ class Job:
         await self.judge.prepare()
         async with aclosing(_ahead(self._batches(rows, schema))) as batches:
             async for batch in batches:
-                self.outcomes.update(batch["judge_outcome"].to_pylist())
-                self.models.update(batch["judge_model"].drop_null().to_pylist())
+                for name, counts in (
+                    ("outcome", self.outcomes),
+                    ("model", self.models),
+                    ("score_type", self.score_types),
+                ):
+                    counts.update(batch[f"judge_{name}"].drop_null().to_pylist())
                 yield batch
 
     def summary(self) -> Summary:
@@ -136,8 +141,8 @@ class Job:
             "endpoint": self.endpoint.url,
             "suite": self.prompts.name,
             "prompts": self.prompts.hash,
-            "score_type": self.judge.score_type.value,
-            "score_type_reason": self.judge.score_type_reason,
+            "score_types": dict(self.score_types.most_common()),
+            "note": self.judge.note,
             "reused": self.judge.reused,
             "spent": asdict(self.ledger.spent),
             "prices": asdict(self._prices),
@@ -164,7 +169,7 @@ class Job:
                 count(first), ids, rows.texts(batch), strict=False
             )
         )
-        return columns.extended(batch, said, schema, self.judge.score_type.value)
+        return columns.extended(batch, said, schema)
 
     async def _row(self, place: int, question_id: str | None, question: str, response: str) -> Said:
         said = None

@@ -66,8 +66,8 @@ async def judge(
         judge_NAME_logprobs, the most likely tokens as the server gave them. Then judge_outcome: ok,
         refusal, code, unclear, empty (there was no response: not asked), or the kind of failure
         (see `RequestFailed`); judge_model and judge_fingerprint, by the server's word; and
-        judge_score_type: "logprob mean", or "sampled number" where the server has no
-        log-probabilities of whole numbers.
+        judge_score_type: "logprob mean" or "logprob verdict"; or "sampled number" or "sampled
+        verdict", where the server does not give the log-probabilities that these need.
 
     Raises:
         InputError: The data cannot be read, or has no such columns.

@@ -6,8 +6,8 @@ is the mean of the integer tokens 0-100 under these probabilities, and there is 
 a quarter of the weight is on numbers. Where the judge answers with a word, the words' weights are
 the distribution and the heaviest is the verdict.
 
-A server without log-probabilities, or whose tokens are single digits, is asked for a short text
-instead, and the number that begins it is the score.
+A server without log-probabilities is asked for a short text instead, and the number (or the word)
+that begins it is the answer; so is, for numbers, a model whose tokens are single digits.
 """
 
 import math
@@ -35,11 +35,14 @@ _NUMBER = re.compile(r"[0-9]{1,3}")
 _LEADING_NUMBER = re.compile(r"""[\s"'*([]*([0-9]{1,3}(?:\.[0-9]+)?)(?![0-9])""")
 
 
-class ScoreType(str, Enum):
-    """How a score came about; the names are those of the published data."""
+class Mode(Enum):
+    """How the judge is asked, with what its answers are called: those to scales, those in words.
 
-    LOGPROBS = "logprob mean"
-    SAMPLED = "sampled number"
+    The first names are those of the published data.
+    """
+
+    LOGPROBS = ("logprob mean", "logprob verdict")
+    SAMPLED = ("sampled number", "sampled verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Reading:
     words: dict[str, float] | None = None
 
 
-def request(model: str, message: str, score_type: ScoreType) -> dict[str, Any]:
+def request(model: str, message: str, mode: Mode) -> dict[str, Any]:
     """The body of a chat completion that asks for one judgement."""
     body: dict[str, Any] = {
         "model": model,
@@ -91,7 +94,7 @@ def request(model: str, message: str, score_type: ScoreType) -> dict[str, Any]:
         "temperature": 0,
         "seed": 0,
     }
-    if score_type is ScoreType.LOGPROBS:
+    if mode is Mode.LOGPROBS:
         return {**body, "max_tokens": 1, "logprobs": True, "top_logprobs": _TOP_LOGPROBS}
     return {**body, "max_tokens": _TEXT_TOKENS}
 
@@ -144,11 +147,11 @@ def numbers_are_tokens(top: Top) -> bool | None:
     return any(len(number) > 1 for number in found) if found else None
 
 
-def read(said: Answer, words: Sequence[str], score_type: ScoreType) -> Reading:
+def read(said: Answer, words: Sequence[str], mode: Mode) -> Reading:
     """What an answer means: a score, or a verdict where `words` are what may be said."""
     if said.finish_reason == "content_filter" and not said.text:
         return Reading("content_filter", None, None)
-    if score_type is ScoreType.SAMPLED:
+    if mode is Mode.SAMPLED:
         return _sampled_verdict(said.text, words) if words else _sampled_score(said.text)
     return verdict(said.top, words) if words else score(said.top)
 
