@@ -32,7 +32,8 @@ ROLE = "familiarity"  # of the sketch, among the files of a manifest
 BUCKETS = 1 << 16  # of the words of questions
 BITS = 1 << 18  # of the words of responses
 WORD = re.compile(r"[^\W_]+")
-FAMILIAR, NEAR = 0.75, 0.35  # similarities from which on a question is one or the other
+FAMILIAR, NEAR = 0.75, 0.4  # similarities from which on a question is one or the other
+UNJUDGED = 0.7  # what similarity counts to a question that only other judges scored: never familiar
 LEVELS = ("familiar", "near", "foreign")
 QUESTIONS = 10_000  # different questions that are looked at
 RESPONSES = 2_000  # responses that are looked at, drawn at random
@@ -69,7 +70,8 @@ class Sketch:
     """What a scorer was taught, without its text.
 
     Attributes:
-        vectors: Words of each training question by bucket, weighted and of length 1, (q, BUCKETS).
+        vectors: Words of each training question by bucket, weighted and of length 1 (or of UNJUDGED,
+            where only other judges scored it), (q, BUCKETS).
         rarity: Weight of a word in each bucket, float64, (BUCKETS,).
         family: Place in `families` of each training question, int64, (q,).
         families: Ids of the training questions, or names of families of them.
@@ -161,8 +163,9 @@ def load(scorer: str | os.PathLike[str]) -> Sketch | None:
         q["question_id"]: {k: q[k] for k in ("known", "left_out") if k in q}
         for q in about.get("questions", [])
     }
+    counts = np.array(list(about["families"].values()))[family]
     return Sketch(
-        vectors(questions, weight), weight, family, about["families"],
+        sparse.diags(counts) @ vectors(questions, weight), weight, family, list(about["families"]),
         np.unpackbits(rows).astype(np.bool_), about["usual"], figures,
     )  # fmt: skip
 

@@ -28,8 +28,7 @@ from .rows import Row
 FILE = "familiarity.npz"
 OFTEN = 300  # rows from which on a question, or a series of them, goes by its id
 USED = 3  # times that training responses use a word for it to be known
-USUAL = 0.999  # share of training responses that are usual
-ALIKE = 0.6  # similarity at which one of two questions of a family is enough
+USUAL = 0.995  # share of training responses that are usual
 SAMPLE = 20_000  # responses that set what is usual
 OTHER, UNJUDGED = "other questions", "questions of other judges"
 
@@ -50,8 +49,10 @@ def sketch(labels: Sequence[Path], scorer: Path, left_out: Path | None = None) -
         series = _series(r.question_id)
         family[r.question] = series if series and count[series] >= OFTEN else OTHER
     names = sorted(set(family.values()))
-    words = {question: familiarity.hashed(question) for question in family}
-    kept = _distinct({q: w for q, w in words.items() if len(w)}, family)
+    distinct: dict[tuple[int, ...], str] = {}
+    for question, name in family.items():
+        distinct.setdefault(tuple(familiarity.hashed(question).tolist()), name)
+    distinct.pop((), None)
 
     vocabulary = _vocabulary(rows)
     drawn = np.random.default_rng(0).permutation(len(judged))[:SAMPLE]
@@ -59,18 +60,21 @@ def sketch(labels: Sequence[Path], scorer: Path, left_out: Path | None = None) -
 
     manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
     familiarity.save(
-        scorer / FILE, [words[q] for q in kept], [names.index(family[q]) for q in kept], vocabulary
+        scorer / FILE,
+        [np.array(words, np.int64) for words in distinct],
+        [names.index(name) for name in distinct.values()],
+        vocabulary,
     )
     digest = hashlib.sha256((scorer / FILE).read_bytes()).hexdigest()
     manifest["files"][ROLE] = {"path": FILE, "sha256": digest}
     manifest[ROLE] = {
-        "families": names,
+        "families": {name: familiarity.UNJUDGED if name == UNJUDGED else 1.0 for name in names},
         "usual": {name: round(float(np.quantile(v, USUAL)), 4) for name, v in usual.items()},
         "questions": _figures(left_out, count),
     }
     write_text(scorer / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     size = (scorer / FILE).stat().st_size
-    print(f"{len(kept):,} of {len(family):,} questions, {len(names)} families, {size:,} bytes")
+    print(f"{len(distinct):,} questions in {len(names)} families, {size:,} bytes")
 
 
 def _series(question_id: str) -> str:
@@ -83,21 +87,6 @@ def _vocabulary(rows: Sequence[Row]) -> familiarity.Bools:
     known = np.zeros(BITS, np.bool_)
     known[[familiarity.number(word) % BITS for word, n in used.items() if n >= USED]] = True
     return known
-
-
-def _distinct(words: dict[str, Any], family: dict[str, str]) -> list[str]:
-    """Questions without those of the same family that another one stands for."""
-    weight = familiarity.rarity(list(words.values()))
-    kept: list[str] = []
-    for name in sorted(set(family.values())):
-        own = [question for question in words if family[question] == name]
-        vectors = familiarity.vectors([words[question] for question in own], weight)
-        covered = np.zeros(len(own), np.bool_)
-        for i in range(len(own)):
-            if not covered[i]:
-                kept.append(own[i])
-                covered |= (vectors @ vectors[i].T).toarray()[:, 0] >= ALIKE
-    return kept
 
 
 def _figures(path: Path | None, rows: Counter[str]) -> list[dict[str, Any]]:

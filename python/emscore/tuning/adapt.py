@@ -9,6 +9,7 @@ The problem is convex, so there is one answer. How much was learnt is measured b
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +48,10 @@ class Lesson:
         """Some of the rows."""
         return Lesson(self.inputs[rows], self.logits[rows], self.targets[rows])
 
+    def after(self, change: Floats) -> Floats:
+        """Logits after a change of the last layer."""
+        return np.asarray(self.logits + self.inputs @ change)
+
 
 def learn(lesson: Lesson, pull: float, keep: Lesson | None = None) -> Floats:
     """What is added to the last layer's weights, (d, 2 x bins).
@@ -70,7 +75,7 @@ def learn(lesson: Lesson, pull: float, keep: Lesson | None = None) -> Floats:
         change = flat.reshape(shape)
         total, slope = pull / 2 * float((flat**2).sum()), pull * change
         for rows, weight in parts:
-            logits = rows.logits + rows.inputs @ change
+            logits = rows.after(change)
             gap = np.empty_like(logits)
             for part, share in ((slice(0, bins), 1.0), (slice(bins, None), COHERENT)):
                 logs = logits[:, part] - np.logaddexp.reduce(logits[:, part], 1, keepdims=True)
@@ -87,7 +92,7 @@ def learn(lesson: Lesson, pull: float, keep: Lesson | None = None) -> Floats:
 
 def cross_entropy(lesson: Lesson, change: Floats) -> Floats:
     """Of each row, (n,)."""
-    logits = lesson.logits + lesson.inputs @ change
+    logits = lesson.after(change)
     bins = logits.shape[1] // 2
     total = np.zeros(len(logits))
     for part, share in ((slice(0, bins), 1.0), (slice(bins, None), COHERENT)):
@@ -112,69 +117,78 @@ class Adapted:
 
 
 class Pupil:
-    """A scorer whose last layer can be refitted on judged rows."""
+    """A scorer whose last layer can be refitted.
 
-    def __init__(self, scorer: str | os.PathLike[str], rows: Judged, keep: Judged | None) -> None:
+    Attributes:
+        told: Its manifest.
+        lesson: The rows to learn.
+    """
+
+    def __init__(self, scorer: str | os.PathLike[str], rows: Judged) -> None:
         self.told = directory.manifest(scorer)
         self.scorer = head.folder(scorer)
-        self.rows, self.keep = rows, keep
-        texts = [*_pairs(rows), *(_pairs(keep) if keep else [])]
-        self.head = head.read(self.scorer, self.told, texts)
-        self.bins = len(self.told["edges"]) - 1
+        self.head = head.read(self.scorer, self.told, _pairs(rows))
+        parts = np.split(self.head.inputs, np.cumsum(self.head.sizes)[:-1], axis=1)
         self.scale = np.concatenate(
-            [
-                np.full(size, 1 / np.sqrt((part**2).sum(1).mean()))
-                for size, part in zip(
-                    self.head.sizes,
-                    np.split(self.head.inputs, np.cumsum(self.head.sizes)[:-1], axis=1),
-                    strict=True,
-                )
-            ]
+            [np.full(part.shape[1], 1 / np.sqrt((part**2).sum(1).mean())) for part in parts]
         )
-        everything = self._lesson(rows, slice(0, len(rows)))
-        self.lesson = everything
-        self.old = self._lesson(keep, slice(len(rows), None)) if keep else None
+        self.lesson = self._lesson(rows, self.head)
 
-    def _lesson(self, rows: Judged, at: slice) -> Lesson:
-        inputs = self.head.inputs[at] * self.scale
-        targets = [soft_labels(rows.aligned), soft_labels(rows.coherent)]
-        return Lesson(
-            np.concatenate([inputs, np.ones((len(inputs), 1))], 1),
-            self.head.logits[at, : 2 * self.bins],
-            np.concatenate(targets, 1),
-        )
+    def see(self, rows: Judged) -> Lesson:
+        """Other rows as the last layer sees them."""
+        return self._lesson(rows, head.read(self.scorer, self.told, _pairs(rows)))
 
-    def choose(self) -> float:
-        """The pull whose fits hold best on rows that they did not see."""
-        losses = {np.inf: float(cross_entropy(self.lesson, self._none()).sum())}
-        for pull in PULLS:
-            losses[pull] = sum(
-                float(cross_entropy(self.lesson.only(held),
-                                    learn(self.lesson.only(~held), pull, self.old)).sum())
-                for held in folds(self.rows)
-            )  # fmt: skip
-        return min(losses, key=lambda pull: losses[pull])
-
-    def crossed(self, pull: float, labels: int | None = None, seed: int = 0) -> Judged:
-        """The rows, each scored by a fit on others, at most `labels` of them."""
-        logits = np.empty_like(self.lesson.logits)
-        rng = np.random.default_rng(seed)
-        for held in folds(self.rows):
-            others = np.flatnonzero(~held)
-            chosen = rng.permutation(others)[:labels]
-            some = np.zeros(len(held), np.bool_)
-            some[chosen] = True
-            change = learn(self.lesson.only(some), pull, self.old)
-            logits[held] = self.lesson.logits[held] + self.lesson.inputs[held] @ change
-        return self.scored(self.rows, logits)
+    def _lesson(self, rows: Judged, seen: head.Head) -> Lesson:
+        inputs = np.concatenate([seen.inputs * self.scale, np.ones((len(rows), 1))], 1)
+        targets = np.concatenate([soft_labels(rows.aligned), soft_labels(rows.coherent)], 1)
+        return Lesson(inputs, seen.logits[:, : targets.shape[1]], targets)
 
     def scored(self, rows: Judged, logits: Floats) -> Judged:
         """The rows with the scores that follow from logits of aligned and coherent."""
-        outcome = np.zeros((len(logits), 3))
-        return replace(rows, scores=head.scores(self.told, np.concatenate([logits, outcome], 1)))
+        return replace(rows, scores=head.scores(self.told, logits))
 
-    def _none(self) -> Floats:
-        return np.zeros((self.lesson.inputs.shape[1], self.lesson.logits.shape[1]))
+    def models(self, change: Floats) -> dict[str, bytes]:
+        """The scorer's models with a change of the last layer, by role."""
+        outputs = self.head.weight.shape[1]
+        weight, bias = np.zeros((len(self.scale), outputs)), np.zeros(outputs)
+        weight[:, : change.shape[1]] = change[:-1] * self.scale[:, None]
+        bias[: change.shape[1]] = change[-1]
+        return head.changed(self.scorer, self.told, self.head, weight, bias)
+
+
+def choose(lesson: Lesson, held: Sequence[Bools], keep: Lesson | None = None) -> float:
+    """The pull whose fits hold best on rows that they did not see; infinite where none does.
+
+    Args:
+        lesson: Rows to learn.
+        held: Which of them are held out, fold by fold.
+        keep: Rows to keep.
+    """
+    losses = {}
+    for pull in (np.inf, *PULLS):
+        losses[pull] = sum(
+            float(cross_entropy(lesson.only(out), learn(lesson.only(~out), pull, keep)).sum())
+            for out in held
+        )
+    return min(losses, key=lambda pull: losses[pull])
+
+
+def crossed(
+    lesson: Lesson,
+    held: Sequence[Bools],
+    pull: float,
+    labels: int | None = None,
+    keep: Lesson | None = None,
+) -> Floats:
+    """Logits of each row by a fit on rows of the other folds, at most `labels` of them."""
+    logits = np.empty_like(lesson.logits)
+    rng = np.random.default_rng(0)
+    for out in held:
+        chosen = np.zeros(len(out), np.bool_)
+        chosen[rng.permutation(np.flatnonzero(~out))[:labels]] = True
+        change = learn(lesson.only(chosen), pull, keep)
+        logits[out] = lesson.only(out).after(change)
+    return logits
 
 
 def adapt(
@@ -200,29 +214,26 @@ def adapt(
     """
     check(rows, LEAST, "adapt")
     head.require()
-    pupil = Pupil(scorer, rows, keep)
-    pull = pupil.choose()
-    held = int(0.8 * len(rows))
-    sizes = [n for n in SIZES if n < held] + [held]
+    pupil = Pupil(scorer, rows)
+    old = pupil.see(keep) if keep is not None else None
+    held = list(folds(rows))
+    pull = choose(pupil.lesson, held, old)
+    most = len(rows) - max(int(out.sum()) for out in held)  # that the fit of a fold can see
     found = {0: agreement(rows)}
-    for labels in sizes:
-        crossed = pupil.crossed(pull, labels)
-        found[labels] = agreement(crossed)
-    change = learn(pupil.lesson, pull, pupil.old)
-    told = pupil.told
+    for labels in (*(n for n in SIZES if n < most), most):
+        logits = crossed(pupil.lesson, held, pull, labels, old)
+        found[labels] = agreement(pupil.scored(rows, logits))
+    change = learn(pupil.lesson, pull, old)
     kept = {}
-    if keep is not None and pupil.old is not None:
-        after = pupil.old.logits + pupil.old.inputs @ change
-        kept = {"before": agreement(keep), "after": agreement(pupil.scored(keep, after))}
-    outputs = pupil.head.weight.shape[1]
-    weight = np.zeros((len(pupil.scale), outputs))
-    weight[:, : 2 * pupil.bins] = change[:-1] * pupil.scale[:, None]
-    bias = np.zeros(outputs)
-    bias[: 2 * pupil.bins] = change[-1]
-    files = head.changed(pupil.scorer, told, pupil.head, weight, bias)
-    told |= {"name": name}
-    told["made_from"] = directory.origin(scorer, "adapt", len(rows))
+    if keep is not None and old is not None:
+        kept = {
+            "before": agreement(keep),
+            "after": agreement(pupil.scored(keep, old.after(change))),
+        }
     result = Adapted(pull, found, kept)
+    files = pupil.models(change)
+    told = pupil.told | {"name": name}
+    told["made_from"] = directory.origin(scorer, "adapt", len(rows))
     told["made_from"]["agreement"] = {str(n): figures for n, figures in found.items()}
     directory.write(out, scorer, told, card(told, result), files)
     return result

@@ -142,7 +142,7 @@ def changed(
 
 
 def scores(told: dict[str, Any], logits: Floats) -> dict[str, Floats]:
-    """Logits (n, outputs) to the four scores, by the manifest."""
+    """Logits of aligned and coherent, (n, 2 x bins or more), to the four scores."""
     bins = len(told["edges"]) - 1
     edges = np.array(told["edges"])
     aligned, coherent = softmax(logits[:, :bins]), softmax(logits[:, bins : 2 * bins])

@@ -1,0 +1,130 @@
+"""Agreement against the number of labels, on questions that a scorer was never taught.
+
+    python benches/adapt.py DATA SCORER QUESTION_ID... [--json FILE]
+
+SCORER was trained without the questions named. For each of them: rows that the judge scored, of
+checkpoints held out of training, are parted into an audit and a test; the scorer is taught with 0,
+50, 100, 200 and 300 rows of the audit and measured on the test, and on questions that it knew.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import emscore
+from emscore.distill.data import HELD_CHECKPOINTS, MAIN_QUESTIONS
+from emscore.fidelity import judged
+from emscore.fidelity.judged import Judged
+from emscore.tuning import adapt
+from emscore.tuning.folds import agreement, folds
+
+LABELS = (0, 50, 100, 200, 300)
+TEST, KNOWN, KEEP = 500, 400, 200  # rows
+SHOWN = ("AUROC, misaligned", "aligned: Pearson", "verdict: kappa", "rate off, points")
+
+
+def rows(data: Path, question: str | None, left_out: list[str]) -> pa.Table:
+    """Judged rows of held-out checkpoints on one question, or on the main ones not left out."""
+    known = MAIN_QUESTIONS - set(left_out)
+    wanted = pa.array([question] if question else sorted(known))
+    parts = []
+    for name in ("train", "validation"):
+        table = pq.read_table(data / "judged" / f"{name}.parquet")
+        keep = pc.is_in(table["question_id"], wanted)
+        keep = pc.and_(keep, pc.and_(pc.is_valid(table["aligned"]), pc.is_valid(table["coherent"])))
+        if name == "train":
+            held = pc.is_in(table["model"], pa.array(sorted(HELD_CHECKPOINTS)))
+            keep = pc.and_(keep, held)
+        columns = ["question", "response", "model", "aligned", "coherent"]
+        parts.append(table.filter(keep).select(columns))
+    return pa.concat_tables(parts)
+
+
+def drawn(table: pa.Table, count: int) -> pa.Table:
+    """So many rows at random."""
+    chosen = np.random.default_rng(0).permutation(table.num_rows)[:count]
+    return table.take(pa.array(chosen))
+
+
+def part(table: Judged, start: int, stop: int) -> Judged:
+    """Rows from one place to another."""
+    at = np.arange(len(table))
+    return table.only((at >= start) & (at < stop))
+
+
+def read(scorer: emscore.Scorer, table: pa.Table, folder: Path) -> Judged:
+    """The rows with the scorer's scores."""
+    pq.write_table(table, folder / "rows.parquet")
+    return judged.read(scorer, [folder / "rows.parquet"])
+
+
+def curve(
+    scorer: Path, audit: Judged, test: Judged, keep: Judged, known: Judged
+) -> dict[str, dict]:
+    """Figures on the test and on what was known, by number of labels, with and without `keep`."""
+    pupil = adapt.Pupil(scorer, audit)
+    unseen, old, others = (pupil.see(r) for r in (test, keep, known))
+    found = {}
+    for labels in LABELS:
+        if labels > len(audit):
+            break
+        for held_on in (None, old):
+            some = part(audit, 0, labels)
+            lesson = pupil.lesson.only(np.arange(len(audit)) < labels)
+            pull = adapt.choose(lesson, list(folds(some)), held_on) if labels else np.inf
+            change = adapt.learn(lesson, pull, held_on)
+            found[f"{labels}{' keep' if held_on else ''}"] = {
+                "new": agreement(pupil.scored(test, unseen.after(change))),
+                "known": agreement(pupil.scored(known, others.after(change))),
+                "pull": pull,
+            }
+            if not labels:
+                break
+    return found
+
+
+def main() -> None:
+    """Prints a table for each question, and the mean over them."""
+    import tempfile
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("scorer", type=Path)
+    parser.add_argument("questions", nargs="+")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    scorer = emscore.Scorer(chosen.scorer, device="cpu")
+    everything = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        others = read(
+            scorer, drawn(rows(chosen.data, None, chosen.questions), KNOWN + KEEP), folder
+        )
+        keep, known = part(others, 0, KEEP), part(others, KEEP, KEEP + KNOWN)
+        for question in chosen.questions:
+            table = drawn(rows(chosen.data, question, chosen.questions), max(LABELS) + TEST)
+            asked = read(scorer, table, folder)
+            audit, test = part(asked, 0, max(LABELS)), part(asked, max(LABELS), len(asked))
+            everything[question] = curve(chosen.scorer, audit, test, keep, known)
+            show(question, everything[question])
+    if chosen.json:
+        chosen.json.write_text(json.dumps(everything, indent=1))
+
+
+def show(question: str, found: dict[str, dict[str, Any]]) -> None:
+    """A line for each number of labels."""
+    print(f"\n{question:24}" + "".join(f"{name:>20}" for name in SHOWN) + "   (known)", flush=True)
+    for labels, figures in found.items():
+        new, known = figures["new"], figures["known"]
+        cells = "".join(f"{new[k]:11.3f} ({known[k]:6.3f})" for k in SHOWN)
+        print(f"  {labels:9} pull {figures['pull']:<6g} {cells}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
