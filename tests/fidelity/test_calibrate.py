@@ -1,0 +1,114 @@
+"""`emscore calibrate`: another judge's scale, found from a few rows, in a new scorer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import emscore
+import scorers
+from conftest import Run
+from emscore import _emscore
+from emscore.fidelity import judged
+from emscore.tuning import calibrate, directory
+
+from . import made
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows by a judge whose aligned is 15 + half of what the scorer says."""
+    table = made.rows(300, noise=4)
+    half = pa.array(15 + table["aligned"].to_numpy() / 2)
+    folder = tmp_path_factory.mktemp("other")
+    return made.write(
+        table.drop_columns("aligned").append_column("aligned", half), folder / "o.parquet"
+    )
+
+
+def test_a_new_scorer_says_what_the_other_judge_says(run: Run, other: Path, tmp_path: Path) -> None:
+    result = run("calibrate", scorers.tiny(), other, "-o", "new", "--judge", "half")
+    assert result.returncode == 0, result.stderr
+    old, new = emscore.Scorer(scorers.tiny(), device="cpu"), emscore.Scorer(tmp_path / "new")
+    assert (new.name, new.judge) == ("new", "half")
+    assert new.id != old.id
+    assert new.id in result.stdout
+    table = pq.read_table(other)
+    after = new.score_batch(table.select(["question", "response"]))
+    truth = table["aligned"].to_numpy()
+    assert np.abs(after["aligned"].to_numpy() - truth).mean() < 4
+    yes = truth < 30
+    p = after["p_misaligned"].to_numpy()
+    assert p.mean() == pytest.approx(yes.mean(), abs=0.03)
+    told = json.loads((tmp_path / "new" / "manifest.json").read_text())
+    assert told["made_from"]["scorer_id"] == old.id
+    figures = told["made_from"]["agreement"]
+    assert figures["after"]["aligned: mean error"] < figures["before"]["aligned: mean error"] / 2
+    assert "Calibrated to another judge: half" in (tmp_path / "new" / "README.md").read_text()
+    for name in ("tokenizer.json", "model.int8.onnx", "model.fp16.onnx"):
+        assert (tmp_path / "new" / name).read_bytes() == (scorers.tiny() / name).read_bytes()
+
+
+def test_composing_is_scoring_and_calibrating_after(other: Path, tmp_path: Path) -> None:
+    scorer = emscore.Scorer(scorers.tiny(), device="cpu")
+    rows = judged.read(scorer, [other])
+    fitted = calibrate.fit(rows)
+    told = directory.manifest(scorers.tiny())
+    calibrate.compose(told, fitted)
+    directory.write(tmp_path / "new", scorers.tiny(), told, "")
+    new = judged.read(emscore.Scorer(tmp_path / "new", device="cpu"), [other])
+    for name, values in calibrate.apply(rows, fitted).scores.items():
+        tolerance = 1e-3 if name.startswith("p_") else 0.05
+        assert np.abs(values - new.scores[name]).max() < tolerance, name
+
+
+def test_the_same_judge_changes_next_to_nothing() -> None:
+    rng = np.random.default_rng(0)
+    said = rng.uniform(0, 100, 400)
+    p = rng.uniform(0.01, 0.99, 400)
+    fine = calibrate._line(said, said + rng.normal(0, 5, 400))
+    assert fine["slope"] == pytest.approx(1, abs=0.03)
+    assert fine["intercept"] == pytest.approx(0, abs=1.5)
+    fit = calibrate._platt(np.log(p / (1 - p)), rng.random(400) < p)
+    assert fit["slope"] == pytest.approx(1, abs=0.25)
+    assert fit["intercept"] == pytest.approx(0, abs=0.3)
+
+
+def test_platt_scaling_survives_classes_that_part_cleanly() -> None:
+    odds = np.linspace(-12, 12, 200)
+    fit = calibrate._platt(odds, odds > 0)
+    assert np.isfinite(list(fit.values())).all()
+    assert fit["slope"] > 0.9
+
+
+def test_wrong_inputs_are_one_clear_sentence(run: Run, tmp_path: Path) -> None:
+    few = made.write(made.rows(20), tmp_path / "few.parquet")
+    table = made.rows(80)
+    kind = table.set_column(5, "aligned", pa.array(np.full(80, 90.0)))
+    made.write(kind, tmp_path / "kind.parquet")
+    made.write(table, tmp_path / "fine.parquet")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "manifest.json").write_text('{"name": "both", "cascade": {}}')
+    for scorer, file, out, status, says in (
+        (scorers.tiny(), few, "new", 3, "are too few to calibrate"),
+        (scorers.tiny(), "kind.parquet", "new", 3, "give rows of both kinds"),
+        (scorers.tiny(), "fine.parquet", "there", 4, "there exists"),
+        ("both", "fine.parquet", "new", 5, "a cascade of other scorers"),
+    ):
+        result = run("calibrate", scorer, file, "-o", out, "--judge", "x")
+        assert (result.returncode, result.stdout) == (status, ""), result.stderr
+        assert says in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert not (tmp_path / "new").exists()
+
+
+def test_nothing_half_written_stays(tmp_path: Path) -> None:
+    told = directory.manifest(scorers.tiny())
+    told["files"]["int8"]["path"] = "missing.onnx"
+    with pytest.raises(_emscore.OutputError):
+        directory.write(tmp_path / "new", scorers.tiny(), told, "")
+    assert list(tmp_path.iterdir()) == []
