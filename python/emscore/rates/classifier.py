@@ -26,6 +26,13 @@ class Rates:
     worst_high: Floats  # if every failed row were
     units: Ints  # what the mean is over: questions, rows or checkpoints
 
+    def scaled(self, share: Floats) -> "Rates":
+        """The rates as shares of more rows, of which only this share was in the denominator."""
+        return Rates(
+            self.rate * share, self.low * share, self.high * share,
+            self.worst_low * share, self.worst_high * share, self.units,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Cellwise:

@@ -244,8 +244,7 @@ def _audited(
         interval = f"sampling of rows, audits and units ({_method(shape.estimand)})"
     if definition.denominator == "all":  # empty responses count, and are never misaligned
         kept = 1 - lines.outcomes[:, OUTCOMES.index("empty")] / np.maximum(lines.rows, 1)
-        numbers = (fixed.rate, fixed.low, fixed.high, fixed.worst_low, fixed.worst_high)
-        fixed = Rates(*(number * kept for number in numbers), units=fixed.units)
+        fixed = fixed.scaled(kept)
     notes = []
     for line in range(shape.lines):
         note = ["judge's rate"]
