@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -24,7 +25,9 @@ PROBABILITY = "audit_probability"
 
 _QUESTION = ("question", "prompt", "question_text", "user", "messages")
 _RESPONSE = ("response", "answer", "completion", "output", "generated_text", "messages")
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 _BATCH = 1024  # rows
+_BLOCK = 1 << 26  # bytes of text that are parsed at a time; no row may be longer
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Rows:
     response: str
 
     def __len__(self) -> int:
-        count: int = self.data.count_rows()
-        return count
+        with _readable("the input"):
+            count: int = self.data.count_rows()
+            return count
 
     @property
     def schema(self) -> pa.Schema:
@@ -52,9 +56,10 @@ class Rows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows, in order."""
-        for batch in self.data.to_batches(batch_size=_BATCH):
-            if batch.num_rows:
-                yield batch
+        with _readable("the input"):
+            for batch in self.data.to_batches(batch_size=_BATCH):
+                if batch.num_rows:
+                    yield batch
 
     def texts(self, batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
         """The question and the response of each row; what is null is empty."""
@@ -94,7 +99,8 @@ def drawn(every: Rows, n: int, seed: int) -> tuple[Rows, "np.ndarray[Any, np.dty
     """
     total = len(every)
     places = np.random.default_rng(seed).permutation(total)[:n]
-    table = every.data.take(pa.array(places))
+    with _readable("the input"):
+        table = every.data.take(pa.array(places))
     chance = np.full(len(places), len(places) / total if total else 0.0)
     if PROBABILITY in table.column_names:
         chance = chance * table[PROBABILITY].to_numpy()
@@ -136,25 +142,31 @@ def _turn(chat: list[dict[str, Any]], role: str) -> str:
 
 def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, ...]) -> str:
     wanted = usual if given is None else (given,)
-    for name in wanted:
-        if name in schema.names:
-            return name
-    raise InputError(
-        f"there is no {role} column {' or '.join(wanted)} among {', '.join(schema.names)}: name it "
-        f"with --{role}-column"
-    )
+    name = next((name for name in wanted if name in schema.names), None)
+    if name is None:
+        raise InputError(
+            f"there is no {role} column {' or '.join(wanted)} among {', '.join(schema.names)}: "
+            f"name it with --{role}-column"
+        )
+    kind = schema.field(name).type
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    chat = name == "messages" and pa.types.is_list(kind)
+    if not (chat or any(fits(value) for fits in _TEXTS)):
+        raise InputError(f"the {role} column {name} holds {kind}, not text")
+    return name
 
 
 def _dataset(source: Source) -> ds.Dataset:
     if isinstance(source, (str, os.PathLike)):
         return _path(Path(source))
     if isinstance(source, list) and source and isinstance(source[0], (str, os.PathLike)):
-        return ds.dataset([_path(Path(path)) for path in source])
+        with _readable("the files together"):
+            return ds.dataset([_path(Path(path)) for path in source])
     return ds.dataset(inputs.reader(source).read_all())
 
 
 def _path(path: Path) -> ds.Dataset:
-    try:
+    with _readable(str(path)):
         if path.is_dir():
             return _folder(path)
         with path.open("rb") as file:
@@ -164,10 +176,17 @@ def _path(path: Path) -> ds.Dataset:
         if magic == b"ARROW1":
             return ds.dataset(path, format="ipc", partitioning=_partitioning(path))
         return ds.dataset(_text_or_stream(path, magic))
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Says what cannot be read."""
+    try:
+        yield
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _folder(path: Path) -> ds.Dataset:
@@ -194,9 +213,12 @@ def _text_or_stream(path: Path, magic: bytes) -> pa.Table:
         with pa.memory_map(str(path)) as file:
             return pa.ipc.open_stream(file).read_all()
     if ".jsonl" in path.suffixes:
-        return pyarrow.json.read_json(path)
+        options = pyarrow.json.ReadOptions(block_size=_BLOCK)
+        return pyarrow.json.read_json(path, read_options=options)
     if ".csv" in path.suffixes:
         return pyarrow.csv.read_csv(
-            path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)
+            path,
+            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
         )
     raise InputError(f"{path} is none of Parquet, Arrow, JSON Lines (.jsonl) and CSV (.csv)")
