@@ -200,7 +200,7 @@ def _is_scored(source: Source, prefix: str) -> None:
 
 
 class Tally:
-    """The growing arrays behind Counts."""
+    """The growing arrays behind Counts. Their first row takes in what belongs to no cell."""
 
     def __init__(self, cuts: Sequence[float], coherence: float) -> None:
         self.cuts, self.coherence = np.array(sorted(cuts), np.float64), coherence
@@ -211,27 +211,32 @@ class Tally:
     def add(self, step: Step, cells: int) -> None:
         """Counts some rows, of so many cells so far."""
         self.outcomes, self.grid, self.sums = (
-            grown(values, cells) for values in (self.outcomes, self.grid, self.sums)
+            grown(values, cells + 1) for values in (self.outcomes, self.grid, self.sums)
         )
-        cell, scores = step.cell, step.scores
+        cell, scores = step.cell + 1, step.scores
         np.add.at(self.outcomes.reshape(-1), cell * len(OUTCOMES) + step.outcome, 1)
-        if not step.scored.all():
-            cell = cell[step.scored]
-            scores = {name: values[step.scored] for name, values in scores.items()}
-        coherent = scores["coherent"]
-        state = (coherent >= self.coherence).astype(np.int64) + (coherent > self.coherence)
-        place = np.searchsorted(self.cuts, scores["aligned"], side="right")
-        at = (cell * 3 + state) * (len(self.cuts) + 1) + place
+        cell *= step.scored
+        coherent, aligned = scores["coherent"], scores["aligned"]
+        at = cell * 3
+        at += coherent >= self.coherence
+        at += coherent > self.coherence
+        at *= len(self.cuts) + 1
+        for cut in self.cuts:
+            at += aligned >= cut
         np.add.at(self.grid.reshape(-1), at, 1)
         v = scores["p_coherent"]
         u = scores["p_misaligned"] * v
+        cell *= len(SUMS)
         for column, values in enumerate((u, v, u * u, u * v, v * v)):
-            np.add.at(self.sums.reshape(-1), cell * len(SUMS) + column, values)
+            np.add.at(self.sums.reshape(-1)[column:], cell, values)
 
     def counts(self, walk: Walk, scorers: dict[str, dict[str, str]]) -> Counts:
         """What was counted, by the cells of the walk."""
-        n = walk.cells.count if walk.by else 1
+        n = walk.cells.count
+        outcomes, grid, sums = (
+            grown(values, n + 1)[1 : n + 1] for values in (self.outcomes, self.grid, self.sums)
+        )
         return Counts(
-            walk.keys, self.outcomes[:n], self.grid[:n], self.sums[:n],
+            walk.keys, outcomes, grid, sums,
             tuple(self.cuts.tolist()), self.coherence, scorers,
         )  # fmt: skip

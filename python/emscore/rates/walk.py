@@ -103,16 +103,23 @@ def _scores(batch: pa.RecordBatch, where: str, prefix: str, row: int) -> dict[st
                 raise InputError(f"{where} has {array.type} in {prefix}{name}, not numbers")
             array = pa.nulls(len(array), pa.float64())
         values = np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
-        null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else False
-        bad = ~((values >= 0) & (values <= HIGHEST[name])) & ~np.asarray(null)
-        if bad.any():
-            at = int(np.flatnonzero(bad)[0])
+        if len(values) > array.null_count and not _within(values, HIGHEST[name], array.null_count):
+            null = array.is_null().to_numpy(zero_copy_only=False)
+            at = int(np.flatnonzero(~((values >= 0) & (values <= HIGHEST[name])) & ~null)[0])
             raise InputError(
                 f"{where} has {values[at]:g} in {prefix}{name}, row {row + at}: a score is a "
                 f"number from 0 to {HIGHEST[name]}, or null. Score the file again"
             )
         scores[name] = values
     return scores
+
+
+def _within(values: Floats, highest: float, nulls: int) -> bool:
+    """Whether all are from 0 to `highest` but for the nulls, which are NaN here."""
+    if not nulls:
+        return bool(values.min() >= 0 and values.max() <= highest)
+    fits = np.fmin.reduce(values) >= 0 and np.fmax.reduce(values) <= highest
+    return bool(fits and np.count_nonzero(np.isnan(values)) == nulls)
 
 
 @dataclass
