@@ -5,11 +5,13 @@ from typing import Any
 
 import click
 
+from .options import endpoint, endpoint_options
+
 
 @click.command(short_help="Have an LLM judge score rows of a file.")
 @click.argument("source", metavar="RESPONSES")
 @click.option("-o", "--output", required=True, metavar="OUT", help=".arrow or .parquet to write.")
-@click.option("--endpoint", required=True, metavar="URL", help="OpenAI-compatible server.")
+@endpoint_options
 @click.option("--model", required=True, metavar="NAME", help="The judge's name there.")
 @click.option(
     "--served-as",
@@ -30,22 +32,6 @@ import click
     metavar="FILE",
     help="Keep all answers here. Default: emscore/judge.sqlite in the user's cache folder.",
 )
-@click.option(
-    "--api-key-env",
-    default="EMSCORE_API_KEY",
-    show_default=True,
-    metavar="NAME",
-    help="Environment variable with the API key.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    metavar="N",
-    help="Most requests in flight.",
-)
-@click.option("--requests-per-minute", type=float, metavar="N", help="The server's limit.")
 @click.option("--question-column", metavar="NAME", help="Column with the questions.")
 @click.option("--response-column", metavar="NAME", help="Column with the responses.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
@@ -54,13 +40,9 @@ import click
 def judge(
     source: str,
     output: str,
-    endpoint: str,
     budget: str | None,
     price_in: float | None,
     price_out: float | None,
-    api_key_env: str,
-    concurrency: int,
-    requests_per_minute: float | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -83,18 +65,12 @@ def judge(
 
     from ..judging.judge import judge_to
     from ..judging.ledger import Prices, dollars
-    from ..sampling.endpoint import Endpoint
     from .progress import progress
 
     priced = price_in is not None and price_out is not None
     if (budget is not None or price_in is not None or price_out is not None) and not priced:
         raise click.UsageError("give both --price-in and --price-out, in USD a million tokens")
-    server = Endpoint(
-        endpoint,
-        api_key_env=api_key_env,
-        max_concurrency=concurrency,
-        requests_per_minute=requests_per_minute,
-    )
+    server = endpoint(options)
     try:
         with nullcontext(None) if quiet else progress() as how_far:
             summary = asyncio.run(

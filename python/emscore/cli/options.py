@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from ..sampling.endpoint import Endpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,3 +42,76 @@ def device_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def endpoint_options(command: Command) -> Command:
+    """Where requests go, and what the server allows; `endpoint` takes what they say."""
+    positive = click.FloatRange(0, min_open=True)
+    for option in (
+        click.option(
+            "--attempts",
+            type=click.IntRange(1),
+            default=8,
+            show_default=True,
+            metavar="N",
+            help="Times that one request is sent at most.",
+        ),
+        click.option(
+            "--timeout",
+            type=positive,
+            default=600.0,
+            show_default=True,
+            metavar="S",
+            help="Seconds for one request.",
+        ),
+        click.option("--tokens-per-minute", type=positive, metavar="N", help="The server's limit."),
+        click.option(
+            "--requests-per-minute", type=positive, metavar="N", help="The server's limit."
+        ),
+        click.option(
+            "--concurrency",
+            "max_concurrency",
+            type=click.IntRange(1),
+            default=64,
+            show_default=True,
+            metavar="N",
+            help="Most requests in flight.",
+        ),
+        click.option(
+            "--header",
+            "headers",
+            multiple=True,
+            metavar="NAME=TEXT",
+            help="TEXT may be env:VARIABLE.",
+        ),
+        click.option(
+            "--api-key-env",
+            default="EMSCORE_API_KEY",
+            show_default=True,
+            metavar="NAME",
+            help="Environment variable with the API key.",
+        ),
+        click.option(
+            "--endpoint", "url", required=True, metavar="URL", help="OpenAI-compatible server."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def endpoint(asked: dict[str, Any]) -> "Endpoint":
+    """The endpoint that a command line describes; its options are taken out of `asked`."""
+    from ..sampling.endpoint import Endpoint
+
+    headers = dict(header(text) for text in asked.pop("headers"))
+    names = ("url", "api_key_env", "max_concurrency", "requests_per_minute", "tokens_per_minute")
+    own = {name: asked.pop(name) for name in (*names, "timeout", "attempts")}
+    return Endpoint(headers=headers, **own)
+
+
+def header(text: str) -> tuple[str, str]:
+    """The name and the value in NAME=TEXT, which an error must not repeat: it may hold a key."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.UsageError("--header wants NAME=TEXT")
+    return name, value

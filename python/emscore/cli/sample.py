@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import endpoint, endpoint_options
+
 if TYPE_CHECKING:
     from ..sampling.sample import SampleSummary
 
@@ -13,7 +15,7 @@ INCOMPLETE = 12
 
 
 @click.command(short_help="Ask checkpoints on a server the questions of a suite.")
-@click.option("--endpoint", "url", required=True, metavar="URL", help="OpenAI-compatible server.")
+@endpoint_options
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -57,55 +59,10 @@ INCOMPLETE = 12
     metavar="N",
     help="Answers in one request, where the server can.",
 )
-@click.option(
-    "--header", "headers", multiple=True, metavar="NAME=TEXT", help="TEXT may be env:VARIABLE."
-)
-@click.option(
-    "--api-key-env",
-    default="EMSCORE_API_KEY",
-    show_default=True,
-    metavar="NAME",
-    help="Environment variable with the API key.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    metavar="N",
-    help="Most requests in flight.",
-)
-@click.option("--requests-per-minute", type=click.FloatRange(0, min_open=True), metavar="N")
-@click.option("--tokens-per-minute", type=click.FloatRange(0, min_open=True), metavar="N")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=600.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds for one request.",
-)
-@click.option(
-    "--attempts",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="Times that one request is sent at most.",
-)
-@click.option(
-    "--backoff",
-    type=click.FloatRange(0),
-    default=0.5,
-    show_default=True,
-    metavar="S",
-    help="Seconds at most before the second attempt; twice that before the next.",
-)
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def sample(
-    url: str,
     checkpoints: tuple[str, ...],
     group: str | None,
     output: str,
@@ -115,14 +72,6 @@ def sample(
     no_checks: bool,
     parameters: tuple[str, ...],
     template: str | None,
-    headers: tuple[str, ...],
-    api_key_env: str,
-    concurrency: int,
-    requests_per_minute: float | None,
-    tokens_per_minute: float | None,
-    timeout: float,
-    attempts: int,
-    backoff: float,
     overwrite: bool,
     quiet: bool,
     as_json: bool,
@@ -142,7 +91,6 @@ def sample(
 
     from ..errors import EndpointError
     from ..sampling.conditions import parse
-    from ..sampling.endpoint import Endpoint
     from ..sampling.plan import Checkpoint, Plan
     from ..sampling.sample import sample_file
     from ..sampling.suites import load_suite
@@ -150,6 +98,7 @@ def sample(
 
     if template is not None:
         asked["template"] = template
+    server = endpoint(asked)
     plan = Plan(
         load_suite(suite),
         [Checkpoint(name, group) for name in checkpoints],
@@ -157,22 +106,11 @@ def sample(
         parameters=dict(map(parameter, parameters)),
         **asked,
     )
-    endpoint = Endpoint(
-        url,
-        api_key_env=api_key_env,
-        headers=dict(map(header, headers)),
-        max_concurrency=concurrency,
-        requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute,
-        timeout=timeout,
-        attempts=attempts,
-        backoff=backoff,
-    )
     try:
         with nullcontext(None) if quiet else progress() as how_far:
             summary = sample_file(
                 output,
-                endpoint,
+                server,
                 plan,
                 base=base,
                 checks=not no_checks,
@@ -208,14 +146,6 @@ def parameter(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
-
-
-def header(text: str) -> tuple[str, str]:
-    """The name and the value in NAME=TEXT, which an error must not repeat: it may hold a key."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise click.UsageError("--header wants NAME=TEXT")
-    return name, value
 
 
 def report(summary: "SampleSummary") -> str:

@@ -150,7 +150,9 @@ class Judge:
         async with self._places:  # so that what is booked is what is on its way
             number = await self._ledger.book(self._ledger.prices.most(body) * endpoint.attempts)
             try:
-                reply = await self._client.post("chat/completions", body, check=check)
+                reply = await self._client.post(
+                    "chat/completions", body, check=check, tokens=protocol.tokens(body)
+                )
             except RequestFailed as error:
                 self._ledger.fail(number, body, error.kind, error.attempts)
                 raise
