@@ -230,7 +230,13 @@ def test_limits_of_a_minute(limit: dict[str, float]) -> None:
 
 
 def test_tokens_that_were_not_used_are_given_back() -> None:
+    asked = 0
+
     async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return web.Response(status=500)
         return web.json_response({"usage": {"total_tokens": 1}})
 
     async def run() -> float:
@@ -240,7 +246,7 @@ def test_tokens_that_were_not_used_are_given_back() -> None:
                 await client.post("x", {}, tokens=1000)  # a quarter of an hour each, if used
             return time.monotonic() - started
 
-    assert asyncio.run(run()) < 60
+    assert asyncio.run(run()) < 300
 
 
 def test_in_flight_follows_what_the_server_can_take() -> None:

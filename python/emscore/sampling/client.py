@@ -132,9 +132,10 @@ class Client:
                 body = _parsed(content, check)
                 # What takes half of the time allowed is on the way to taking all of it.
                 sign = Sign.BUSY if latency > self.endpoint.timeout / 2 else Sign.GOOD
-                self._settle(body, tokens)
+                self._settle(tokens, body.get("usage"))
                 return Reply(body, latency, attempt)
             except (RequestFailed, EndpointError) as error:
+                self._settle(tokens, {"total_tokens": 0})
                 if isinstance(error, RequestFailed):
                     error.attempts = attempt
                     overloaded = error.kind == "timeout" or error.status in _BUSY_STATUS
@@ -159,9 +160,8 @@ class Client:
         while (seconds := self._paused_until - monotonic()) > 0:
             await asyncio.sleep(seconds)
 
-    def _settle(self, body: dict[str, Any], tokens: int) -> None:
+    def _settle(self, tokens: int, usage: object) -> None:
         """Puts the tokens really used in the place of the estimate."""
-        usage = body.get("usage")
         used = usage.get("total_tokens") if isinstance(usage, dict) else None
         if self._tokens and isinstance(used, int):
             self._tokens.correct(used - tokens)
