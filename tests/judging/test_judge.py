@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import emscore
+import servers
 from conftest import Run
 from emscore.judging import prompts, protocol
 from emscore.judging.ledger import Prices
@@ -332,6 +333,22 @@ def test_a_server_that_fails_half_the_time() -> None:
     assert rows == expected
     assert max(server.answered.values()) == 1
     assert sum(server.asked.values()) > 1.2 * len(server.asked)
+
+
+def test_broken_distributions(tmp_path: Path) -> None:
+    """Tokens listed twice, log-probabilities of -9999 or none, hung requests, replies of 10 MB."""
+    found = []
+    for faults in (0.0, 0.3):
+        with servers.faulty(faults, models="gpt-4o") as url:
+            endpoint = Endpoint(url, backoff=0.02, timeout=3)
+            cache = tmp_path / f"{faults}.sqlite"
+            table = emscore.judge_batch(texts(60), endpoint=endpoint, model="gpt-4o", cache=cache)
+            found.append(table.to_pylist())
+    for healthy, row in zip(*found, strict=True):
+        assert row["judge_outcome"] == "ok"
+        likeliest = max(row["judge_aligned_logprobs"], key=lambda each: each["logprob"])
+        alone = float(likeliest["token"])  # the other one had the logarithm of no chance
+        assert row["judge_aligned"] in (healthy["judge_aligned"], alone)
 
 
 def test_what_stays_without_an_answer_is_named(server: JudgeServer) -> None:
