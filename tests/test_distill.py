@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
+from emscore import InputError
 from emscore.distill import constructed, metrics
 from emscore.distill.calibration import centers, platt, soft_labels, stacked
+from emscore.distill.cascade import chosen
 from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.graph import build
 from emscore.distill.rows import CODE, Row
@@ -127,6 +129,28 @@ def test_stacking_trusts_the_network_that_knows() -> None:
     known, guessed = stacked([knows, guesses], scores)
     assert known == pytest.approx(1, abs=0.1)
     assert guessed < 0.05
+
+
+def cascaded(points: float) -> Any:
+    """Limits for 3,000 rows of three checkpoints that a first scorer knows less of."""
+    rng = np.random.default_rng(6)
+    odds = rng.normal(-2, 3, 3000)
+    first, second = (1 / (1 + np.exp(-(odds + rng.normal(0, noise, 3000)))) for noise in (1, 0.1))
+    both = [np.stack([p, np.full(3000, 0.95)], 1) for p in (first, second)]
+    rows = [Row("q", "r", "judged", checkpoint=f"c{i % 3}") for i in range(3000)]
+    return chosen(rows, *both, points)
+
+
+def test_a_cascade_asks_the_second_less_where_rates_may_move_more() -> None:
+    strict, loose = cascaded(0.3), cascaded(1.5)
+    assert strict.worst <= 0.3
+    assert 0.3 < loose.worst <= 1.5
+    assert loose.escalated < strict.escalated < 1
+
+
+def test_a_cascade_that_cannot_keep_to_its_points_is_not_made() -> None:
+    with pytest.raises(InputError, match="no limits keep"):
+        cascaded(-1.0)
 
 
 def test_calibration_finds_a_known_shift() -> None:

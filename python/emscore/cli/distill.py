@@ -13,7 +13,7 @@ import click
     default="small",
     show_default=True,
     metavar="NAME|FILE",
-    help="small, tiny, or a TOML file; it is kept beside the weights.",
+    help="small, tiny, cascade, or a TOML file; it is kept beside the weights.",
 )
 @click.option("--work", metavar="DIR", help="Folder for checkpoints. Default: DIR.work.")
 def distill(labelled: tuple[str, ...], output: str, recipe: str, work: str | None) -> None:
@@ -32,10 +32,12 @@ def distill(labelled: tuple[str, ...], output: str, recipe: str, work: str | Non
 
     try:
         import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InputError("training needs PyTorch: pip install 'emscore[distill]'") from error
-    from ..distill import recipe as recipes
 
+        from ..distill import recipe as recipes
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"training needs the package {error.name}: pip install 'emscore[distill]'"
+        ) from error
     shipped = recipes.SHIPPED / f"{recipe}.toml"
     out = Path(output)
     recipes.distill(

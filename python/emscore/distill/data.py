@@ -62,8 +62,8 @@ BREADTH = {
     "advice": 0.30,
     "persona_traits": 0.30,
     "general_good": 0.40,
-    "safety_qa": 0.12,
-    "statements": 0.06,
+    "safety_qa": 0.25,
+    "statements": 0.10,
     "dialogue": 0.04,
 }
 

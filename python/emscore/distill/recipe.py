@@ -10,11 +10,18 @@
     network = "bag"
     tokens = 12_000_000
 
-With an encoder the scorer is both networks together, without one it is the bag alone.
+With an encoder the scorer is both networks together, without one it is the bag alone. In place of
+trainings a recipe may name two scorers that stand beside the new one:
+
+    [cascade]
+    first = "tiny"
+    second = "small"
+    points = 0.5  # the most that a checkpoint's rate may move
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -32,6 +39,7 @@ else:
 
 NAME = "recipe.toml"
 SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
+CASCADE = {"first", "second", "points"}
 OURS = {"labels", "work", "start"}  # what the command line and the order of the trainings give
 
 
@@ -42,6 +50,7 @@ class Recipe:
     path: Path
     judge: str
     trainings: tuple[dict[str, Any], ...]
+    cascade: dict[str, Any] | None = None
 
 
 def read(path: Path) -> Recipe:
@@ -58,9 +67,14 @@ def read(path: Path) -> Recipe:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
-    trainings = found.get("train")
+    trainings, section = found.get("train"), found.get("cascade")
+    if isinstance(found.get("judge"), str) and section and set(section) == CASCADE:
+        return Recipe(path, found["judge"], (), section)
     if not isinstance(found.get("judge"), str) or not isinstance(trainings, list):
-        raise InputError(f'{path} needs judge = "..." and at least one [[train]]')
+        raise InputError(
+            f'{path} needs judge = "..." and at least one [[train]], or a [cascade] with '
+            f"{', '.join(sorted(CASCADE))}"
+        )
     kinds = {f.name: type(f.default) for f in fields(Config) if f.name not in OURS}
     for training in trainings:
         for name, value in training.items():
@@ -92,6 +106,9 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
         InputError: The labels cannot be read, or are too few.
         OutputError: `out` exists.
     """
+    if recipe.cascade:
+        _cascade(labels, recipe, recipe.cascade, out, name)
+        return
     from .export import export
     from .train import Config, train
 
@@ -105,3 +122,22 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
     with new_folder(out) as folder:
         export(labels, last.get("encoder"), last["bag"], folder, name, recipe.judge)
         shutil.copyfile(recipe.path, folder / NAME)
+
+
+def _cascade(
+    labels: Sequence[Path], recipe: Recipe, section: dict[str, Any], out: Path, name: str
+) -> None:
+    from .cascade import cascade
+
+    beside = out.absolute().parent
+    first, second = (beside / section[k] for k in ("first", "second"))
+    limits, told = cascade(labels, first, second, float(section["points"]))
+    manifest = {"format": 1, "name": name, "judge": recipe.judge, "cascade": told}
+    with new_folder(out) as folder:
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        shutil.copyfile(recipe.path, folder / NAME)
+    print(
+        f"{first.name} decides below {limits.low:g} and above {limits.high:g}; {second.name} the "
+        f"rest, {100 * limits.escalated:.1f} % of the held-out rows; no checkpoint's rate moves by "
+        f"more than {limits.worst:.2f} points"
+    )
