@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -133,14 +134,14 @@ def test_intervals_cover_in_repeated_audits(everything: pa.Table, scores: pa.Tab
         for name in set(everything["checkpoint"].to_pylist())
     }  # fmt: skip
     held, widths = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0.0)
-    times = 60
+    times = 30
     for seed in range(times):
         audit = judge(emscore.audit_draw(scores, rows=450, seed=seed), everything)
         for name, row in audited(scores, audit, estimand="rows").items():
             held[name] += row["low"] <= truth[name] <= row["high"]
             widths[name] += (row["high"] - row["low"]) / times
     for name in truth:
-        assert held[name] >= 0.87 * times  # 0.95, and three standard errors
+        assert held[name] >= 0.83 * times  # 0.95, and three standard errors
         # Narrower than judging as many rows without a classifier.
         p = truth[name]
         assert p < 0.02 or widths[name] < 2 * 1.96 * np.sqrt(p * (1 - p) / 150)
@@ -195,6 +196,26 @@ def test_estimands_with_an_audit(everything: pa.Table, scores: pa.Table) -> None
         assert row["units"] == 4
         assert row["rate"] == pytest.approx(fixed[name]["rate"], abs=0.03)
         assert row["high"] - row["low"] >= fixed[name]["high"] - fixed[name]["low"]
+
+
+def test_questions_of_one_row_weigh_as_much_as_large_ones(everything: pa.Table) -> None:
+    """Hundreds of questions asked once beside three asked often: the mean is over questions."""
+    questions = [
+        f"once {at}" if question == "dinner" and at % 4 == 0 else question
+        for at, question in enumerate(everything["question_id"].to_pylist())
+    ]
+    place = everything.column_names.index("question_id")
+    full = everything.set_column(place, "question_id", pa.array(questions))
+    table = full.drop_columns(JUDGE)
+    found = audited(table, judge(emscore.audit_draw(table, rows=2400, seed=1), everything))
+    for name, row in found.items():
+        mine = of(full, name)
+        sound = mine.filter(pc.greater(mine["judge_coherent"], 50.0))
+        rates = [
+            judged_rate(sound.filter(pc.equal(sound["question_id"], question)))
+            for question in set(sound["question_id"].to_pylist())
+        ]
+        assert row["low"] <= np.mean(rates) <= row["high"]
 
 
 def simulated(rate: float, n: int, times: int, seed: int) -> tuple[Population, Audits]:

@@ -26,7 +26,7 @@ def rates(found: pa.Table) -> str:
     order = pc.sort_indices(main["rate"], [("", "descending")])
     shown = {name: part.take(order[:SHOWN]).to_pylist() for name, part in parts.items()}
     audited = "audited" in parts
-    head = [*by, "rows", "coherent", *(["audits"] if audited else []), *parts]
+    head = [*by, "rows", "audits" if audited else "coherent", *parts]
     body = [
         [
             *(str(lines[-1][name]) for name in by),

@@ -48,13 +48,13 @@ def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions:
 
     With `questions`, each question of a line weighs the same: its rows have the weight that lets
     the rows of its denominator, by the classifier, add up to the same. A question of which less
-    than one row is expected there has no rate, and no weight.
+    than half a row is expected there has no rate, and no weight.
     """
     rows = sums.rows.sum(1)
     base = {"coherent": sums.v.sum(1), "scored": rows - sums.rows[:, UNSCORED], "all": rows}
     expected = base[definition.denominator]
     weight = (
-        np.where(expected >= 1, 1 / np.maximum(expected, 1), 0) if questions else 1.0 + 0 * rows
+        np.where(expected >= 0.5, 1 / np.maximum(expected, 0.5), 0) if questions else 1.0 + 0 * rows
     )
     return over(weight, added(to, weight * rows, lines)[to])
 
