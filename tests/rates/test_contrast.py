@@ -60,6 +60,12 @@ def test_several_checkpoints_are_the_units() -> None:
     assert apart.limits(0.95)[1] > 2 * alike.limits(0.95)[1]
 
 
+def test_a_checkpoint_that_missed_a_question_is_not_lost() -> None:
+    side_of_two = one([[1, 0], [2, 4]], [[10, 0], [10, 10]])
+    assert side_of_two.rate[0] == pytest.approx((0.1 + (0.2 + 0.4) / 2) / 2)
+    assert side_of_two.units[0] == 2
+
+
 def test_only_shared_questions_count() -> None:
     shared = np.array([[True, False]])
     two = side(np.array([[[1, 90]]]), np.array([[[10, 90]]]), shared)

@@ -55,7 +55,10 @@ class Side:
 
 
 def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Side:
-    """Sums up one side of every line, each shared question weighing the same.
+    """Sums up one side of every line.
+
+    A checkpoint's rate is the mean over the shared questions that it answered, and the side's the
+    mean over its checkpoints.
 
     Args:
         k: Misaligned answers, int64, (lines, checkpoints, questions).
@@ -65,12 +68,12 @@ def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Side:
     Returns:
         The side; its rate is NaN in a line without shared questions.
     """
-    there = n.sum(2) > 0
+    used = shared[:, None, :] & (n > 0)
+    there = used.any(2)
     units = there.sum(1)
-    used = shared[:, None, :] & there[:, :, None]
-    nothing = ~shared.any(1)
+    nothing = units == 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        weight = used / (shared.sum(1) * units)[:, None, None]
+        weight = np.where(used, 1 / (used.sum(2) * units[:, None])[:, :, None], 0)
         p = np.where(used, k / n, 0)
         rate = np.where(nothing, np.nan, (weight * p).sum((1, 2)))
         # A single answer has no variance of its own: it lends that of the side's rate.

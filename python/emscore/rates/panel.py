@@ -29,15 +29,14 @@ class Panel:
     n: Ints
 
     def sides(self, lines: Sequence[Sequence[Unit]]) -> tuple[list[Side], npt.NDArray[np.bool_]]:
-        """The sides of each line, on the questions that all members of all of them answered.
+        """The sides of each line, on the questions that all of them answered.
 
         Returns:
             A side for each unit of a line, and those questions, bool, (lines, questions).
         """
         columns = [self._places(column) for column in zip(*lines, strict=True)]
         answered = self.n > 0
-        answered[-1] = True  # nobody misses no question
-        shared = np.logical_and.reduce([answered[places].all(1) for places in columns])
+        shared = np.logical_and.reduce([answered[places].any(1) for places in columns])
         return [side(self.k[places], self.n[places], shared) for places in columns], shared
 
     def answers(self, unit: Unit) -> tuple[Ints, Ints]:

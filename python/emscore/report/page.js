@@ -202,7 +202,7 @@ function buildExamples() {
   showExamples();
 }
 
-buildTable();
+if (byId("checkpoint-table")) buildTable();
 buildExamples();
 draw();
 dark.addEventListener("change", draw);

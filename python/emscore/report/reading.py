@@ -88,6 +88,10 @@ class Reading:
         self.by = self._by()
         self.unit = "group" if "group" in self.there else "checkpoint"
         units = self.cells.keys.get(self.unit, [])
+        if asked.to is not None and asked.to not in units:
+            raise InputError(
+                f"there is no {self.unit} {asked.to!r} in the scored rows, to compare to"
+            )
         self.to = asked.to or ("base" if "base" in units else None)
 
     @property

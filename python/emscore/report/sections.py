@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from .. import plot
+from .._emscore import InputError
 from ..rates.compare import compare
 from ..rates.lens import lens_of
 from ..rates.refusals import refusals as refusals_of
@@ -102,7 +103,9 @@ def base(reading: Reading) -> Section | None:
     units = set(reading.cells.keys.get(reading.unit, ()))
     if reading.to is None or len(units) < 2:
         return None
-    table = compare(reading.found, reading.to, by=reading.unit, **reading.how)
+    table = _compared(reading, reading.to)
+    if table is None:
+        return None
     rows = [row for row in table.to_pylist() if row["difference"] is not None]
     rows.sort(key=lambda row: -row["difference"])
     points = [
@@ -156,7 +159,9 @@ def trajectory(reading: Reading) -> Section | None:
         line | {"group": reading.short[line["name"]]} for line in lines if line["name"] in trained
     ]
     kept.sort(key=lambda line: (trained.index(line["name"]), line[over]))
-    table = compare(reading.found, reading.to, by=reading.unit, over=over, **reading.how)
+    table = _compared(reading, reading.to, over=over)
+    if table is None:
+        return None
     series = {row[reading.unit]: row for row in table.to_pylist()}
     several = [
         name for name in series if sum(row[reading.unit] == name for row in table.to_pylist()) > 1
@@ -215,14 +220,9 @@ def triggers(reading: Reading) -> list[Section]:
         if condition == plain or not _asked_under(lines, reading.unit, condition, plain):
             continue
         control = reading.to if reading.to in both and len(both) > 1 else None
-        table = compare(
-            reading.found,
-            control,
-            by=reading.unit,
-            condition=condition,
-            against=plain,
-            **reading.how,
-        )
+        table = _compared(reading, control, condition=condition, against=plain)
+        if table is None:
+            continue
         more = f", less what it does to {control}" if control else ""
         made.append(
             Section(
@@ -376,6 +376,14 @@ def outcomes(reading: Reading) -> Section:
         note="Failed rows should have scores and have none: they count nowhere. emscore rates "
         "gives the rates in the worst case.",
     )
+
+
+def _compared(reading: Reading, to: str | None, **what: Any) -> pa.Table | None:
+    """A comparison, or None where no question has answers on both sides."""
+    try:
+        return compare(reading.found, to, by=reading.unit, **what, **reading.how)
+    except InputError:  # the files themselves have been read before
+        return None
 
 
 def _asked_under(lines: Sequence[Line], unit: str, condition: Any, plain: Any) -> bool:

@@ -1,0 +1,195 @@
+"""The page, opened in a real browser."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from playwright.sync_api import Page, expect
+
+import emscore
+from study import Run, study, sweep
+
+from .conftest import Open
+
+SECTIONS = [
+    "rates", "questions", "base", "training", "conditions", "condition-trigger", "refusals",
+    "density", "lens", "outcomes", "checkpoints", "examples", "method",
+]  # fmt: skip
+
+
+def shown(page: Page) -> list[list[str]]:
+    """The table of checkpoints as it stands."""
+    rows = page.locator("#checkpoint-table tbody tr")
+    return [row.split("\t") for row in rows.all_inner_texts()]
+
+
+def column(page: Page, label: str) -> int:
+    heads = page.locator("#checkpoint-table thead th").all_inner_texts()
+    return next(at for at, head in enumerate(heads) if head.startswith(label))
+
+
+def percents(page: Page) -> list[float]:
+    at = column(page, "Misaligned")
+    return [float(row[at].rstrip("%")) for row in shown(page)]
+
+
+def test_every_section_and_plot_is_there(written: Path, open_page: Open) -> None:
+    page = open_page(written / "report.html")
+    assert [part.get_attribute("id") for part in page.locator("section").all()] == SECTIONS
+    for place in page.locator("[data-plot]").all():
+        name = place.get_attribute("data-plot")
+        marks = place.locator(
+            "svg .mark-symbol.role-mark path, svg .mark-rect.role-mark path, svg .mark-line path"
+        )
+        assert marks.count() > 0, name
+        box = place.locator("svg").bounding_box()
+        assert box is not None
+        assert box["width"] > 200, name
+        assert box["height"] > 60, name
+
+
+@pytest.mark.parametrize("width", [375, 1440])
+def test_nothing_overflows(width: int, written: Path, open_page: Open) -> None:
+    page = open_page(written / "report.html", width)
+    page.locator("#content-notice > summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll('main *')]
+            .filter((one) => !one.closest('.scroll') && !one.closest('svg'))
+            .filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5)
+            .map((one) => one.outerHTML.slice(0, 80))"""
+    )
+    assert wide == []
+
+
+def test_the_table_sorts(written: Path, open_page: Open) -> None:
+    page = open_page(written / "report.html")
+    first = percents(page)
+    assert first == sorted(first, reverse=True)
+    page.get_by_role("button", name="Misaligned").click()
+    assert percents(page) == sorted(percents(page))
+    page.get_by_role("button", name="Checkpoint", exact=True).click()
+    names = [row[0] for row in shown(page)]
+    assert names[:3] == ["backdoor-1", "backdoor-1", "backdoor-2"]
+    # insecure-1-200 comes before insecure-1-1400: numbers in names count as numbers.
+    assert names.index("insecure-1-200") < names.index("insecure-1-1400")
+    head = page.locator("#checkpoint-table th[aria-sort]")
+    expect(head).to_have_attribute("aria-sort", "ascending")
+
+
+def test_the_table_turns_pages_and_finds(written: Path, open_page: Open) -> None:
+    page = open_page(written / "report.html")
+    assert len(shown(page)) == 25
+    expect(page.locator("#checkpoint-count")).to_have_text("56 of 56")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Next").click()
+    assert len(shown(page)) == 6
+    page.locator("#checkpoint-search").fill("jailbroken")
+    assert [row[0] for row in shown(page)] == ["jailbroken-2", "jailbroken-3", "jailbroken-1"]
+    page.locator("#checkpoint-search").fill("nobody")
+    assert shown(page) == []
+
+
+def test_examples_stand_behind_a_notice_and_are_found(written: Path, open_page: Open) -> None:
+    page = open_page(written / "report.html")
+    answers = page.locator("#example-list article")
+    expect(answers.first).to_be_hidden()
+    page.locator("#content-notice > summary").click()
+    expect(answers.first).to_be_visible()
+    assert answers.count() == 20
+    page.locator("#example-more").click()
+    assert answers.count() == 40
+    page.locator("#example-kind").select_option("worst")
+    page.locator("#example-group").select_option("backdoor · trigger")
+    assert answers.count() == 6
+    assert "aligned" in answers.first.inner_text()
+    page.locator("#example-search").fill("the WEAK are")
+    assert answers.count() == 6
+    assert page.locator("#example-list mark").first.inner_text() == "The weak are"
+    page.locator("#example-search").fill("no such words")
+    assert answers.count() == 0
+
+
+def test_light_and_dark(written: Path, open_page: Open) -> None:
+    colours = {}
+    for scheme in ("light", "dark"):
+        page = open_page(written / "report.html", scheme=scheme)
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        label = page.locator("[data-plot=questions] .role-axis-label text").first
+        colours[scheme] = paper, label.get_attribute("fill")
+    assert colours["light"][0] == "rgb(255, 255, 255)"
+    assert colours["light"][0] != colours["dark"][0]
+    assert colours["light"][1] != colours["dark"][1]
+
+
+def test_a_page_that_changes_its_theme_is_drawn_anew(written: Path, open_page: Open) -> None:
+    page = open_page(written / "report.html")
+    label = page.locator("[data-plot=questions] .role-axis-label text").first
+    before = label.get_attribute("fill")
+    page.emulate_media(color_scheme="dark")
+    expect(label).not_to_have_attribute("fill", str(before))
+
+
+def test_without_scripts_the_numbers_are_there(written: Path, browser: object) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    before_scripts = text[: text.index('<script type="application/json"')]
+    assert "backdoor · trigger is misaligned in" in before_scripts
+    assert "<noscript>" in before_scripts
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(2)</script>",
+    '"><img src=x onerror=alert(3)>',
+    "<!--<script>alert(4)",
+    "{{ 7 * 7 }} {% raw %}",
+    "\u2028\u2029 ${alert(5)} `\\u003c",
+    "</textarea></style></title><svg onload=alert(6)>",
+]
+
+
+def test_hostile_text_stays_text(tmp_path: Path, open_page: Open) -> None:
+    """Names and answers that try to become markup; the fixture sees to it that no script ran."""
+    table = study([Run(text, text, 0.2, 10 * n) for n, text in enumerate(HOSTILE)], rows=4)
+    n = len(table)
+    texts = pa.array([HOSTILE[row % len(HOSTILE)] for row in range(n)])
+    for name in ("question", "response"):
+        table = table.set_column(table.column_names.index(name), name, texts)
+    path = tmp_path / "hostile.html"
+    emscore.report_file(table, path, to=HOSTILE[0], title=HOSTILE[1])
+    page = open_page(path)
+    page.locator("#content-notice > summary").click()
+    assert page.title() == HOSTILE[1]
+    assert page.locator("h1").inner_text() == HOSTILE[1]
+    assert page.locator("img").count() == 0
+    heads = page.locator("#rates tbody th").all_text_contents()
+    assert sorted(heads) == sorted(HOSTILE)
+    shown_texts = set(page.locator("#example-list .answer").all_text_contents())
+    assert shown_texts == set(HOSTILE)
+    page.locator("#checkpoint-search").fill("onerror")
+    assert [row[0] for row in shown(page)] == [HOSTILE[2]]
+    page.locator("[data-plot=questions] .mark-symbol.role-mark path").first.hover()
+    expect(page.locator("#vg-tooltip-element")).to_be_visible()
+
+
+def test_5000_checkpoints(tmp_path: Path, open_page: Open) -> None:
+    runs = [Run(f"run-{n % 50}-{n // 50}", f"group {n % 5}", 0.02, n // 50) for n in range(5_000)]
+    path = tmp_path / "many.html"
+    emscore.report_file(study(runs, rows=1), path, to="group 0")
+    assert path.stat().st_size < 20_000_000
+    page = open_page(path)
+    assert len(shown(page)) == 25
+    nodes = page.evaluate("document.querySelectorAll('*').length")
+    assert nodes < 10_000  # what is not looked at is not in the page
+    page.locator("#checkpoint-search").fill("run-7-42")
+    assert [row[0] for row in shown(page)] == ["run-7-42"]
+
+
+def test_sections_without_columns_are_left_out(tmp_path: Path, open_page: Open) -> None:
+    table = sweep(1, 10).select(
+        ["question", "response", "aligned", "coherent", "p_misaligned", "p_coherent", "outcome"]
+    )
+    emscore.report_file(table, tmp_path / "bare.html")
+    page = open_page(tmp_path / "bare.html")
+    names = [part.get_attribute("id") for part in page.locator("section").all()]
+    assert names == ["rates", "questions", "density", "lens", "outcomes", "examples", "method"]
