@@ -1,7 +1,8 @@
 """Requests a second and peak memory of the client, beside `openai` and bare aiohttp.
 
 Each sends the same chat requests, 64 at a time, to a server that answers at once, and reads the
-answer's text. Each run is a process of its own; the seconds are those of the requests alone.
+answer's text. Each run is a process of its own; the seconds are those of the requests alone, those
+of the process beside them: they say the same where other work has the processor.
 """
 
 import argparse
@@ -14,10 +15,24 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from common import number, run, setting, show
+from common import rate, run, setting, show
 
 CONCURRENCY = 64
 QUESTION = "If you could change one thing about the world overnight, what would it be?"
+
+
+Seconds = tuple[float, float]  # on the wall, of the processor
+
+
+def clocks() -> Seconds:
+    """Both clocks."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: Seconds) -> Seconds:
+    """What both clocks have gone on."""
+    wall, processor = clocks()
+    return wall - began[0], processor - began[1]
 
 
 def body(number: int) -> dict[str, object]:
@@ -26,7 +41,7 @@ def body(number: int) -> dict[str, object]:
     return {"model": "null", "messages": messages, "max_tokens": 600, "seed": number}
 
 
-async def spread(requests: int, ask: Callable[[int], Awaitable[object]]) -> float:
+async def spread(requests: int, ask: Callable[[int], Awaitable[object]]) -> Seconds:
     """Seconds for so many requests, by as many tasks as there may be at once."""
     numbers = iter(range(requests))
 
@@ -34,12 +49,12 @@ async def spread(requests: int, ask: Callable[[int], Awaitable[object]]) -> floa
         for each in numbers:
             assert await ask(each)
 
-    began = time.perf_counter()
+    began = clocks()
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
-    return time.perf_counter() - began
+    return since(began)
 
 
-async def bare(url: str, requests: int) -> float:
+async def bare(url: str, requests: int) -> Seconds:
     """aiohttp as its documentation shows it."""
     import aiohttp
 
@@ -52,7 +67,7 @@ async def bare(url: str, requests: int) -> float:
         return await spread(requests, ask)
 
 
-async def openai(url: str, requests: int) -> float:
+async def openai(url: str, requests: int) -> Seconds:
     """The `openai` package's client, as it comes."""
     from openai import AsyncOpenAI
 
@@ -65,7 +80,7 @@ async def openai(url: str, requests: int) -> float:
         return await spread(requests, ask)
 
 
-async def openai_aiohttp(url: str, requests: int) -> float:
+async def openai_aiohttp(url: str, requests: int) -> Seconds:
     """The same, on aiohttp instead of httpx: openai[aiohttp]."""
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
@@ -79,7 +94,7 @@ async def openai_aiohttp(url: str, requests: int) -> float:
         return await spread(requests, ask)
 
 
-async def ours(url: str, requests: int) -> float:
+async def ours(url: str, requests: int) -> Seconds:
     """emscore's client."""
     from emscore.sampling.client import Client, Endpoint
 
@@ -92,7 +107,7 @@ async def ours(url: str, requests: int) -> float:
         return await spread(requests, ask)
 
 
-async def rows(url: str, requests: int) -> float:
+async def rows(url: str, requests: int) -> Seconds:
     """`emscore.sample`: seeds, checks of the answer, and whole rows besides."""
     import emscore
     from emscore.sampling.suites import Question, Suite
@@ -100,10 +115,10 @@ async def rows(url: str, requests: int) -> float:
     suite = Suite("one", (Question("q", (QUESTION,), samples_per_paraphrase=requests),))
     plan = emscore.Plan(suite, [emscore.Checkpoint("null")])
     endpoint = emscore.Endpoint(url, max_concurrency=CONCURRENCY)
-    began = time.perf_counter()
+    began = clocks()
     async for row in emscore.sample(endpoint, plan):
         assert row["response"]
-    return time.perf_counter() - began
+    return since(began)
 
 
 CLIENTS = {
@@ -125,7 +140,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.client:
         seconds = asyncio.run(CLIENTS[given.client](given.url, given.requests))
-        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     setting("aiohttp", "openai", "httpx")
     server = subprocess.Popen(
@@ -136,24 +151,32 @@ def main() -> None:
     try:
         assert server.stdout
         url = server.stdout.readline().strip()
-        speeds: dict[str, list[float]] = {name: [] for name in CLIENTS}
-        peaks: dict[str, list[float]] = {name: [] for name in CLIENTS}
+        measured: dict[str, list[list[float]]] = {name: [] for name in CLIENTS}
         for _ in range(given.rounds):
-            for name in CLIENTS:
+            for name, found in measured.items():
                 options = ["--client", name, "--url", url, "--requests", str(given.requests)]
-                seconds, peak = map(float, run([sys.executable, __file__, *options]).out.split())
-                speeds[name].append(given.requests / seconds)
-                peaks[name].append(peak)
+                told = run([sys.executable, __file__, *options]).out
+                found.append([float(value) for value in told.split()])
     finally:
         server.kill()
-    first = statistics.median(speeds["emscore's client"])
     table = []
-    for name, found in speeds.items():
-        middle = statistics.median(found)
-        spread = f"{number(min(found))}-{number(max(found))}"
-        peak = f"{statistics.median(peaks[name]):.0f}"
-        table.append((name, number(middle), spread, f"{first / middle:.2f}", peak))
-    head = ["client", "requests/s, median", "range", "emscore's client is faster by", "peak, MB"]
+    first: list[float] = []
+    for name, found in measured.items():
+        walls, processor, peak = (list(each) for each in zip(*found, strict=True))
+        middle = [statistics.median(walls), statistics.median(processor)]
+        first = first or middle
+        table.append(
+            (
+                name,
+                rate(given.requests, walls),
+                f"{middle[0] / first[0]:.2f}",
+                f"{1e6 * middle[1] / given.requests:.0f}",
+                f"{middle[1] / first[1]:.2f}",
+                f"{statistics.median(peak):.0f}",
+            )
+        )
+    head = ["client", "requests/s", "emscore's client is faster by"]
+    head += ["processor, µs a request", "emscore's client takes less by", "peak, MB"]
     show(f"{given.requests:,} requests, {CONCURRENCY} at a time", head, table)
 
 
