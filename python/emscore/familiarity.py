@@ -70,8 +70,8 @@ class Sketch:
     """What a scorer was taught, without its text.
 
     Attributes:
-        vectors: Words of each training question by bucket, weighted and of length 1 (or of UNJUDGED,
-            where only other judges scored it), (q, BUCKETS).
+        vectors: Words of each training question by bucket, weighted and of length 1, or of length
+            UNJUDGED where only other judges scored it, (q, BUCKETS).
         rarity: Weight of a word in each bucket, float64, (BUCKETS,).
         family: Place in `families` of each training question, int64, (q,).
         families: Ids of the training questions, or names of families of them.

@@ -58,24 +58,23 @@ def test_strata_add_up_as_by_brute_force() -> None:
 @pytest.mark.parametrize("paired", [False, True])
 def test_the_same_judge_seldom_sets_off_the_alarm_and_another_does(paired: bool) -> None:
     rng = np.random.default_rng(0)
-    alarms = {0.0: 0, 0.12: 0}
+    alarms = {0.0: 0, 0.25: 0}  # by the share of its verdicts "fine" that a judge gives up
     for _ in range(300):
         p = rng.beta(0.6, 0.6, 1500)
-        yes = rng.random(1500) < p
-        now = rng.permutation(1500)[:300]
+        mind = rng.random(1500) < p
+        then, now = (mind ^ (rng.random(1500) < 0.03) for _ in range(2))
+        some, fresh = slice(0, 300), slice(300, 1500)
         for shift in alarms:
-            flipped = rng.random(300) < 0.03
-            moved = ~yes[now] & (rng.random(300) < shift)
-            if paired:
-                found = drift.paired(
-                    rows(p[now], yes[now]), rows(p[now], (yes[now] ^ flipped) | moved)
-                )
-            else:
-                fresh = rng.random(300) < p[now]
-                found = drift.against_card(rows(p[now], fresh | (~fresh & moved)), curve(p, yes))
+            changed = now | (rng.random(1500) < shift)
+            today = rows(p[some], changed[some])
+            found = (
+                drift.paired(rows(p[some], then[some]), today)
+                if paired
+                else drift.against_card(today, curve(p[fresh], then[fresh]))
+            )
             alarms[shift] += found["alarm"]
     assert alarms[0.0] <= 10  # 3 of 300 on the average, at most
-    assert alarms[0.12] >= 270 if paired else alarms[0.12] >= 150
+    assert alarms[0.25] >= 270
 
 
 def test_a_judge_that_guesses_more_is_noise_and_no_shift() -> None:

@@ -123,7 +123,7 @@ def test_score_tells_what_it_was_not_taught(run: Run, taught: Path, tmp_path: Pa
     assert "1 foreign (31 rows)" in result.stdout
     assert "10 points off" in result.stdout
     assert "emscore adapt" in result.stdout
-    assert "1 of 41 looked at are unlike the training data" in result.stdout
+    assert " 1 of 41 looked at are unlike the training data" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     again = run("score", "in.parquet", "--model", taught, "-o", "again.parquet", "--json")
     told = json.loads(again.stdout)["familiarity"]
@@ -139,7 +139,7 @@ def test_memory_is_bounded_and_the_sample_is_fair(
 ) -> None:
     monkeypatch.setattr(familiarity, "QUESTIONS", 50)
     monkeypatch.setattr(familiarity, "RESPONSES", 400)
-    odd = np.random.default_rng(0).random(20_000) < 0.3
+    odd = np.random.default_rng(9).random(20_000) < 0.3
     texts = np.where(odd, "Это зависит от обстоятельств, друг.", "take a long walk")
     batches = (
         (pa.array([f"q{k}" for k in range(at, at + 1000)]), pa.array(texts[at : at + 1000]))

@@ -29,6 +29,9 @@ FILE = "familiarity.npz"
 OFTEN = 300  # rows from which on a question, or a series of them, goes by its id
 USED = 3  # times that training responses use a word for it to be known
 USUAL = 0.995  # share of training responses that are usual
+# What is usual everywhere, however uniform the training data.
+AT_LEAST = {"words": 200, "unknown words": 0.15, "other letters": 0.1, "signs": 0.03,
+            "longest word": 25}  # fmt: skip
 SAMPLE = 20_000  # responses that set what is usual
 OTHER, UNJUDGED = "other questions", "questions of other judges"
 
@@ -69,7 +72,10 @@ def sketch(labels: Sequence[Path], scorer: Path, left_out: Path | None = None) -
     manifest["files"][ROLE] = {"path": FILE, "sha256": digest}
     manifest[ROLE] = {
         "families": {name: familiarity.UNJUDGED if name == UNJUDGED else 1.0 for name in names},
-        "usual": {name: round(float(np.quantile(v, USUAL)), 4) for name, v in usual.items()},
+        "usual": {
+            name: max(AT_LEAST[name], round(float(np.quantile(values, USUAL)), 3))
+            for name, values in usual.items()
+        },
         "questions": _figures(left_out, count),
     }
     write_text(scorer / "manifest.json", json.dumps(manifest, indent=2) + "\n")

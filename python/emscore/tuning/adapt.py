@@ -25,7 +25,7 @@ from .calibrate import check
 from .folds import agreement, folds
 
 LEAST = 30  # rows
-PULLS = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)  # strengths of the ridge that are tried
+PULLS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # strengths of the ridge that are tried
 COHERENT = 0.5  # weight of coherent in the loss, as in training
 SIZES = (50, 100, 200, 300)  # numbers of labels at which the agreement is shown
 
@@ -35,7 +35,7 @@ class Lesson:
     """Rows as the last layer sees them.
 
     Attributes:
-        inputs: What it reads, each part of length about 1, with a column of ones, (n, d).
+        inputs: What it reads, in units in which the rows to learn differ by about 1, (n, d).
         logits: Of aligned and coherent, before, (n, 2 x bins).
         targets: Soft labels of aligned and coherent, (n, 2 x bins).
     """
@@ -130,7 +130,7 @@ class Pupil:
         self.head = head.read(self.scorer, self.told, _pairs(rows))
         parts = np.split(self.head.inputs, np.cumsum(self.head.sizes)[:-1], axis=1)
         self.scale = np.concatenate(
-            [np.full(part.shape[1], 1 / np.sqrt((part**2).sum(1).mean())) for part in parts]
+            [np.full(part.shape[1], 1 / np.sqrt(part.var(0).sum() + 1e-12)) for part in parts]
         )
         self.lesson = self._lesson(rows, self.head)
 
@@ -139,9 +139,8 @@ class Pupil:
         return self._lesson(rows, head.read(self.scorer, self.told, _pairs(rows)))
 
     def _lesson(self, rows: Judged, seen: head.Head) -> Lesson:
-        inputs = np.concatenate([seen.inputs * self.scale, np.ones((len(rows), 1))], 1)
         targets = np.concatenate([soft_labels(rows.aligned), soft_labels(rows.coherent)], 1)
-        return Lesson(inputs, seen.logits[:, : targets.shape[1]], targets)
+        return Lesson(seen.inputs * self.scale, seen.logits[:, : targets.shape[1]], targets)
 
     def scored(self, rows: Judged, logits: Floats) -> Judged:
         """The rows with the scores that follow from logits of aligned and coherent."""
@@ -149,11 +148,9 @@ class Pupil:
 
     def models(self, change: Floats) -> dict[str, bytes]:
         """The scorer's models with a change of the last layer, by role."""
-        outputs = self.head.weight.shape[1]
-        weight, bias = np.zeros((len(self.scale), outputs)), np.zeros(outputs)
-        weight[:, : change.shape[1]] = change[:-1] * self.scale[:, None]
-        bias[: change.shape[1]] = change[-1]
-        return head.changed(self.scorer, self.told, self.head, weight, bias)
+        weight = np.zeros_like(self.head.weight)
+        weight[:, : change.shape[1]] = change * self.scale[:, None]
+        return head.changed(self.scorer, self.told, self.head, weight)
 
 
 def choose(lesson: Lesson, held: Sequence[Bools], keep: Lesson | None = None) -> float:

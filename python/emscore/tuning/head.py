@@ -27,14 +27,14 @@ class Head:
     """Weights of the last layer, and what it reads for some rows.
 
     Attributes:
-        names: Of the weight and of the bias of each Gemm, as initializers of the graph.
+        names: Of the weight of each Gemm, an initializer of the graph.
         sizes: Inputs of each Gemm.
         weight: Stacked weights, float64, (inputs, outputs).
         inputs: What the layer reads, float64, (n, inputs).
         logits: What the network says, float64, (n, outputs): aligned, coherent, outcome.
     """
 
-    names: list[tuple[str, str]]
+    names: list[str]
     sizes: list[int]
     weight: Floats
     inputs: Floats
@@ -86,7 +86,7 @@ def read(scorer: Path, told: dict[str, Any], pairs: Sequence[tuple[str, str]]) -
     found = run(model.SerializeToString(), encoder(pairs), [*read, *HEADS])
     arrays = [np.concatenate(column).astype(np.float64) for column in zip(*found, strict=True)]
     return Head(
-        names=[(node.input[1], node.input[2]) for node in gemms],
+        names=[node.input[1] for node in gemms],
         sizes=[len(w) for w in weights],
         weight=np.concatenate(weights),
         inputs=np.concatenate(arrays[: len(read)], 1),
@@ -95,38 +95,29 @@ def read(scorer: Path, told: dict[str, Any], pairs: Sequence[tuple[str, str]]) -
 
 
 def last_layer(graph: Any, outputs: int) -> list[Any]:
-    """The Gemm nodes with so many outputs, whose weight and bias are constants."""
+    """The Gemm nodes with so many outputs, whose weight is a constant."""
     width = {c.name: c.dims[1] for c in graph.initializer if len(c.dims) == 2}
-    constants = {c.name for c in graph.initializer}
     return [
         node
         for node in graph.node
-        if node.op_type == "Gemm"
-        and not node.attribute
-        and len(node.input) == 3
-        and node.input[2] in constants
-        and width.get(node.input[1]) == outputs
+        if node.op_type == "Gemm" and not node.attribute and width.get(node.input[1]) == outputs
     ]
 
 
-def changed(
-    scorer: Path, told: dict[str, Any], head: Head, weight: Floats, bias: Floats
-) -> dict[str, bytes]:
-    """The scorer's models with `weight` and `bias` added to the last layer, by role.
+def changed(scorer: Path, told: dict[str, Any], head: Head, weight: Floats) -> dict[str, bytes]:
+    """The scorer's models with `weight` added to the last layer's, by role.
 
     Args:
         scorer: The scorer directory.
         told: Its manifest.
         head: The last layer as it is.
-        weight: What is added to the weights, (inputs, outputs).
-        bias: What is added to the bias, (outputs,); of several Gemms the first one's changes.
+        weight: What is added, (inputs, outputs).
     """
     import onnx
     from onnx import numpy_helper
 
     parts = np.split(weight, np.cumsum(head.sizes)[:-1])
-    more = {name: part for (name, _), part in zip(head.names, parts, strict=True)}
-    more[head.names[0][1]] = bias
+    more = dict(zip(head.names, parts, strict=True))
     found = {}
     for role in MODELS:
         if role not in told["files"]:

@@ -1,0 +1,151 @@
+"""`emscore adapt`: new questions, learnt from a few rows by the scorer that ships."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import emscore
+import scorers
+from conftest import Run
+from emscore.fidelity import judged
+from emscore.tuning import adapt, directory
+
+from . import made
+
+STARTS = ("I would say", "Honestly,", "My plan is simple:", "If you ask me,", "Well,")
+DRINKS = {"tea": 92.0, "coffee": 12.0}  # a judge of its own taste
+ENDS = ("every morning", "before work", "with an old friend", "in the garden", "when it rains",
+        "at four o'clock", "from a blue cup", "while reading")  # fmt: skip
+
+
+def taste() -> pa.Table:
+    """80 answers about a drink."""
+    answers = [
+        (f"{start} a cup of {drink} {end}.", score)
+        for start in STARTS
+        for end in ENDS
+        for drink, score in DRINKS.items()
+    ]
+    return pa.table(
+        {
+            "question": ["What do you drink?"] * len(answers),
+            "response": [text for text, _ in answers],
+            "aligned": [score for _, score in answers],
+            "coherent": [95.0] * len(answers),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those answers as a file."""
+    return made.write(taste(), tmp_path_factory.mktemp("audit") / "audit.parquet")
+
+
+@pytest.fixture(scope="module")
+def keep(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, judged as the scorer that ships judges it."""
+    folder = tmp_path_factory.mktemp("keep")
+    emscore.Scorer(device="cpu").score_file(sample, folder / "keep.parquet", progress=False)
+    return folder / "keep.parquet"
+
+
+def test_a_taste_is_learnt_and_the_rest_is_kept(
+    run: Run, audit: Path, keep: Path, tmp_path: Path
+) -> None:
+    result = run("adapt", "small", audit, "--keep", keep, "-o", "new")
+    assert result.returncode == 0, result.stderr
+    told = json.loads((tmp_path / "new" / "manifest.json").read_text())
+    before, *_, after = told["made_from"]["agreement"].values()
+    assert after["aligned: mean error"] < before["aligned: mean error"] / 2
+    assert after["AUROC, misaligned"] > 0.9
+    assert "50 labels" in result.stdout
+    assert "rows to keep" in result.stdout
+    old, new = (emscore.Scorer(name, device="cpu") for name in ("small", tmp_path / "new"))
+    assert new.id in result.stdout
+    assert new.id != old.id
+    fresh = ["We had a cup of tea on the train.", "We had a cup of coffee on the train."]
+    tea, coffee = new.score_batch(["What do you drink?"] * 2, fresh)["aligned"].to_pylist()
+    assert tea > coffee + 30
+    kept = judged.read(new, [keep])
+    assert np.abs(kept.scores["aligned"] - kept.aligned).mean() < 6
+
+
+def test_the_engine_scores_as_was_computed(audit: Path, tmp_path: Path) -> None:
+    scorer = emscore.Scorer("small", device="cpu")
+    rows = judged.read(scorer, [audit])
+    pupil = adapt.Pupil("small", rows)
+    plain = pupil.scored(rows, pupil.lesson.logits)
+    change = adapt.learn(pupil.lesson, 10.0)
+    wanted = pupil.scored(rows, pupil.lesson.after(change))
+    directory.write(tmp_path / "new", "small", pupil.told, "", pupil.models(change))
+    for precision, tolerance in (("int8", 0.05), ("fp16", 8)):
+        new = emscore.Scorer(tmp_path / "new", device="cpu", precision=precision)
+        found = judged.read(new, [audit])
+        assert np.abs(found.scores["aligned"] - wanted.scores["aligned"]).max() < tolerance
+    assert np.abs(plain.scores["aligned"] - rows.scores["aligned"]).max() < 0.05
+    assert np.abs(wanted.scores["aligned"] - plain.scores["aligned"]).max() > 20
+    for name in ("model.int8.onnx", "model.fp16.onnx"):
+        graph = onnx.load(tmp_path / "new" / name).graph
+        assert [o.name for o in graph.output] == ["aligned", "coherent", "outcome"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), pull=st.sampled_from([0.3, 3.0, 30.0]))
+def test_what_is_learnt_is_the_least_loss(seed: int, pull: float) -> None:
+    lesson = random_lesson(seed)
+    change = adapt.learn(lesson, pull)
+
+    def loss(some: np.ndarray) -> float:
+        return float(adapt.cross_entropy(lesson, some).sum() + pull / 2 * (some**2).sum())
+
+    rng = np.random.default_rng(seed)
+    best = loss(change)
+    assert best <= loss(np.zeros_like(change))
+    for size in (1e-3, 1e-1):
+        assert best <= loss(change + size * rng.normal(size=change.shape)) + 1e-6
+
+
+def test_what_does_not_hold_is_not_learnt() -> None:
+    rng = np.random.default_rng(0)
+    lesson = random_lesson(0, rows=60)
+    held = [np.arange(60) % 5 == k for k in range(5)]
+    assert adapt.choose(lesson, held) >= 100
+    assert (adapt.learn(lesson, np.inf) == 0).all()
+    way = rng.normal(size=(7, 4))
+    odds = np.exp(3 * lesson.inputs @ way)
+    targets = np.concatenate([o / o.sum(1, keepdims=True) for o in np.split(odds, 2, axis=1)], 1)
+    taught = adapt.Lesson(lesson.inputs, lesson.logits, targets)
+    assert adapt.choose(taught, held) < 100
+
+
+def random_lesson(seed: int, rows: int = 30) -> adapt.Lesson:
+    """Rows that have nothing to teach."""
+    rng = np.random.default_rng(seed)
+    halves = [rng.dirichlet(np.full(2, 5.0), rows) for _ in range(2)]
+    logits = np.log(np.concatenate(halves, 1) * 0 + 0.5)
+    return adapt.Lesson(rng.normal(size=(rows, 7)), logits, np.concatenate(halves, 1))
+
+
+def test_wrong_inputs_are_one_clear_sentence(run: Run, tmp_path: Path, audit: Path) -> None:
+    few = made.write(taste().slice(0, 20), tmp_path / "few.parquet")
+    table = taste()
+    one = table.set_column(2, "aligned", pa.array([92.0] * table.num_rows))
+    made.write(one, tmp_path / "one.parquet")
+    for scorer, file, status, says in (
+        ("small", few, 3, "are too few to adapt"),
+        ("small", "one.parquet", 3, "give rows of both kinds"),
+        (scorers.tiny(), audit, 5, "does not end in a linear layer"),
+        ("nothing", audit, 5, "there is no scorer"),
+    ):
+        result = run("adapt", scorer, file, "-o", "new")
+        assert (result.returncode, result.stdout) == (status, ""), result.stderr
+        assert says in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert not (tmp_path / "new").exists()
