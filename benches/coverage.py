@@ -33,6 +33,8 @@ RATES = (0.002, 0.01, 0.05, 0.2, 0.5)
 AUDITS = (100, 200, 500, 2000)
 QUALITY = [(tpr, fpr) for tpr in (0.7, 0.9) for fpr in (0.003, 0.02)]
 FLAGGED, CLEAR = stats.beta(6, 2), stats.beta(0.6, 20)  # scores of rows that are flagged, or not
+GRID = np.linspace(0, 1, 5001) ** 2
+CUMULATED = np.array([CLEAR.cdf(EDGES), FLAGGED.cdf(EDGES)])
 NAMES = ("audit", "judge only, Clopper-Pearson", "judge only, Wilson", "PPI++")
 
 
@@ -49,7 +51,7 @@ def simulated(
     flagged = rate * tpr + (1 - rate) * fpr
     p = np.array([rate * (1 - tpr) / (1 - flagged), rate * tpr / flagged])  # of clear, of flagged
     classes = (CLEAR, FLAGGED)
-    shares = np.array([np.diff(c.cdf(EDGES)) for c in classes])
+    shares = np.diff(CUMULATED)
     means = np.array(
         [
             [c.expect(lb=a, ub=b, conditional=True) if c.cdf(b) > c.cdf(a) else 0.0
@@ -63,7 +65,10 @@ def simulated(
     ).astype(float)  # (times, 2, bins)
     in_bin = by_class.sum(1)
     u = (by_class * means).sum(1)
-    chance, _, _ = allocate(in_bin, u / np.maximum(in_bin, 1), np.full(times, float(n)))
+    # Planned once, for what is to be expected of a checkpoint.
+    mean, u_mean = in_bin.mean(0, keepdims=True), u.mean(0, keepdims=True)
+    plan, _, _ = allocate(mean, u_mean / np.maximum(mean, 1), np.array([float(n)]))
+    chance = np.repeat(plan, times, 0)
     drawn = np.minimum(systematic(chance * in_bin, rng), in_bin).astype(np.int64)
     of_clear = by_class[:, 0].astype(np.int64)
     clear = rng.hypergeometric(of_clear, in_bin.astype(np.int64) - of_clear, drawn)
@@ -77,8 +82,8 @@ def simulated(
     scores = np.zeros(len(lines))
     for k, c in enumerate(classes):
         here = kinds == k
-        low, high = c.cdf(EDGES[bins[here]]), c.cdf(EDGES[bins[here] + 1])
-        scores[here] = c.ppf(low + (high - low) * rng.random(here.sum()))
+        low, high = CUMULATED[k][bins[here]], CUMULATED[k][bins[here] + 1]
+        scores[here] = np.interp(low + (high - low) * rng.random(here.sum()), c.cdf(GRID), GRID)
     order = rng.permutation(len(lines))  # folds are dealt out in order
     lines, bins, kinds, scores = (a[order] for a in (lines, bins, kinds, scores))
     y = (rng.random(len(lines)) < p[kinds]).astype(float)

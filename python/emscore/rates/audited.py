@@ -1,6 +1,5 @@
 """The judge's rate of each line, from scored rows and an audit of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,8 +109,3 @@ def sums_of(binned: Binned, cells: int) -> Sums:
     """The sums of so many cells."""
     rows, u, v = np.moveaxis(binned.sums[:cells], 2, 0)
     return Sums(rows, u, v)
-
-
-def keys_in(by: Sequence[str], extra: Sequence[str | None]) -> list[str]:
-    """Columns that cells are divided by: those of the lines, and what a rate is a mean over."""
-    return list(dict.fromkeys([*by, *(name for name in extra if name)]))

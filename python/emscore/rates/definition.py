@@ -87,6 +87,11 @@ def lines_by(by: Sequence[str] | None, found: Sequence[Source]) -> list[str]:
     return [name for name in USUAL if all(source.column(name) for source in found)]
 
 
+def keys_in(by: Sequence[str], extra: Sequence[str | None]) -> list[str]:
+    """Columns that cells are divided by: those of the lines, and what a rate is a mean over."""
+    return list(dict.fromkeys([*by, *(name for name in extra if name)]))
+
+
 def question_column(found: Sequence[Source], name: str | None, by: Sequence[str]) -> str | None:
     """The column that says which question a row answers; None where lines are of one question.
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from .audited import keys_in
 from .classifier import Rates, counted, over_questions, over_rows
-from .definition import DENOMINATORS, Definition, Estimand, lines_by, question_column
+from .definition import DENOMINATORS, Definition, Estimand, keys_in, lines_by, question_column
 from .measure import require
 from .scan import Counts, scan
 from .sources import Scored, sources

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .arrays import Floats, Ints
-from .audited import Binned, Sums, audited_rates, keys_in, sums_of
+from .audited import Binned, Sums, audited_rates, sums_of
 from .classifier import (
     Cellwise,
     Rates,
@@ -23,6 +23,7 @@ from .definition import (
     Definition,
     Denominator,
     Estimand,
+    keys_in,
     lines_by,
     question_column,
 )
@@ -140,7 +141,7 @@ def rates(
     lines, to = cells.by(by)
     shape = _Shape(cells, to, len(lines), by, unit, checkpoint, estimand, confidence)
 
-    told = scorer_errors(next(iter(scorers)), model)
+    told = scorer_errors(next(iter(scorers)), model) if len(scorers) == 1 else {}
     parts = []
     for estimator, of in (("thresholded", counted), ("calibrated", calibrated)):
         if estimator == "thresholded" or definition.calibrated(cells):

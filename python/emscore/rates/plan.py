@@ -9,9 +9,9 @@ import pyarrow as pa
 from .._emscore import InputError
 from .allocation import allocate, audits_for
 from .arrays import Floats, Ints
-from .audited import Binned, Sums, keys_in, sums_of
+from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
-from .definition import lines_by, question_column
+from .definition import keys_in, lines_by, question_column
 from .judged import PROBABILITY
 from .scan import Counts, Tally, identities
 from .sources import Scored, Source, sources
