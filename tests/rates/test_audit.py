@@ -56,6 +56,19 @@ def test_judging_everything_gives_the_judges_rate(everything: pa.Table, scores: 
         mine = of(everything, checkpoint)
         assert row["rate"] == pytest.approx(judged_rate(mine), abs=5e-4)  # folds trust differently
         assert row["low"] < row["rate"] < row["high"]
+    # Of these very rows nothing is left to be known.
+    for row in audited(scores, audit, estimand="rows", finite=True).values():
+        assert row["low"] == pytest.approx(row["rate"]) == row["high"]
+
+
+def test_intervals_about_these_rows_alone_are_narrower(
+    everything: pa.Table, scores: pa.Table
+) -> None:
+    audit = judge(emscore.audit_draw(scores, rows=4500), everything)
+    wide = audited(scores, audit, estimand="rows")
+    for name, row in audited(scores, audit, estimand="rows", finite=True).items():
+        assert row["low"] <= judged_rate(of(everything, name)) <= row["high"]
+        assert row["high"] - row["low"] < 0.85 * (wide[name]["high"] - wide[name]["low"])
 
 
 def test_each_row_is_drawn_by_its_chance(scores: pa.Table) -> None:
