@@ -1,12 +1,13 @@
 """Files and folders that appear only when they are whole."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ._emscore import OutputError
 
@@ -30,6 +31,19 @@ def whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def as_json(data: Any) -> str:
+    """Plain data as JSON on several lines; NaN, which JSON has no word for, becomes null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(each) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        return None if isinstance(value, float) and value != value else value
+
+    return json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -86,7 +86,7 @@ def evaluate(
     from ..fidelity import drift
     from ..fidelity.bootstrap import Unit
     from ..fidelity.judged import Columns, judged_again, read
-    from ..files import write_text
+    from ..files import as_json, write_text
     from ..scoring import Scorer
     from . import card as text
     from .progress import progress
@@ -104,7 +104,7 @@ def evaluate(
             drift.paired(*both) if both else drift.against_card(rows, drift.curve_in(known))
         )
     if json_file:
-        write_text(json_file, cards.machine(made))
+        write_text(json_file, as_json(made))
     if html_file:
         from ..fidelity.page import page
 

@@ -8,12 +8,12 @@ from .table import table
 def comparison(found: Mapping[str, Mapping[str, float]], where: str) -> str:
     """A column for each state of the scorer, a line for each figure."""
     names = next(iter(found.values()))
-    rows = [
-        [name, *(f"{f[name]:.1f}" if _points(name) else f"{f[name]:.3f}" for f in found.values())]
-        for name in names
-    ]
+    rows = [[name, *(_figure(name, figures[name]) for figures in found.values())] for name in names]
     return table([f"agreement {where}", *found], rows, right=range(1, len(found) + 1), shrink=[0])
 
 
-def _points(name: str) -> bool:
-    return "mean error" in name or "points" in name
+def _figure(name: str, value: float) -> str:
+    if value != value:
+        return "-"
+    points = "mean error" in name or "points" in name
+    return f"{value:.1f}" if points else f"{value:.3f}"

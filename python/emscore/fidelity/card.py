@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -125,19 +124,6 @@ def make(
     if again is not None:
         card["self_agreement"] = self_agreement(*again, o)
     return card
-
-
-def machine(card: dict[str, Any]) -> str:
-    """The card as JSON; what is undefined is null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(v) for name, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(v) for v in value]
-        return None if isinstance(value, float) and value != value else value
-
-    return json.dumps(plain(card), indent=1, ensure_ascii=False) + "\n"
 
 
 def self_agreement(then: Judged, now: Judged, options: Options) -> dict[str, Any]:

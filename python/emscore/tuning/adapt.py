@@ -22,7 +22,7 @@ from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
 from . import directory, head
 from .calibrate import check
-from .folds import agreement, folds
+from .folds import agreement, folds, shown
 
 LEAST = 30  # rows
 PULLS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # strengths of the ridge that are tried
@@ -241,7 +241,7 @@ def card(told: dict[str, Any], found: Adapted) -> str:
     made = told["made_from"]
     columns = ["before" if n == 0 else f"{n} labels" for n in found.agreement]
     figures = list(found.agreement.values())
-    lines = [f"| {k} | " + " | ".join(f"{f[k]:.3f}" for f in figures) + " |" for k in figures[0]]
+    lines = [f"| {k} | " + " | ".join(shown(f[k]) for f in figures) + " |" for k in figures[0]]
     text = [
         f"Taught new questions: the last layer of the scorer `{made['scorer_id']}`, whose card "
         f"follows, refitted to {made['rows']} judged rows. Agreement with the judge on those rows "
@@ -254,7 +254,7 @@ def card(told: dict[str, Any], found: Adapted) -> str:
     if found.kept:
         before, after = found.kept["before"], found.kept["after"]
         text += ["", "Questions to keep:", "", "| | before | after |", "| --- | --- | --- |"]
-        text += [f"| {k} | {before[k]:.3f} | {after[k]:.3f} |" for k in before]
+        text += [f"| {k} | {shown(before[k])} | {shown(after[k])} |" for k in before]
     return "\n".join(text)
 
 

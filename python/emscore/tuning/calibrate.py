@@ -19,7 +19,7 @@ from .._emscore import InputError
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
 from . import directory
-from .folds import agreement, folds
+from .folds import agreement, folds, shown
 
 LEAST = 50  # rows
 EACH = 5  # rows of either verdict
@@ -138,7 +138,7 @@ def check(rows: Judged, least: int, verb: str) -> None:
 def card(told: dict[str, Any], before: dict[str, float], after: dict[str, float]) -> str:
     """What the new scorer's card says first."""
     made = told["made_from"]
-    lines = [f"| {k} | {before[k]:.3f} | {after[k]:.3f} |" for k in before]
+    lines = [f"| {k} | {shown(before[k])} | {shown(after[k])} |" for k in before]
     return "\n".join(
         [
             f"Calibrated to another judge: {told['judge']}. Made from the scorer "

@@ -38,3 +38,8 @@ def agreement(rows: Judged) -> dict[str, float]:
         "rate off, points": 100 * (expected - judge),
     }
     return {name: float(value) for name, value in found.items()}
+
+
+def shown(value: float) -> str:
+    """A figure for a card; "-" where it is undefined."""
+    return "-" if value != value else f"{value:.3f}"
