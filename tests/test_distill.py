@@ -11,7 +11,7 @@ import pytest
 
 from emscore import InputError
 from emscore.distill import constructed, metrics
-from emscore.distill.calibration import centers, platt, soft_labels, stacked
+from emscore.distill.calibration import centers, platt, soft_labels
 from emscore.distill.cascade import chosen
 from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.graph import build
@@ -119,16 +119,6 @@ def test_soft_labels_keep_the_score() -> None:
     mass = soft_labels(scores)
     assert mass.sum(1) == pytest.approx(1)
     assert mass @ CENTERS == pytest.approx(scores, abs=0.1)
-
-
-def test_stacking_trusts_the_network_that_knows() -> None:
-    rng = np.random.default_rng(5)
-    scores = rng.uniform(0, 100, 2000)
-    knows = np.log(soft_labels(scores) + 1e-6)
-    guesses = rng.normal(0, 1, knows.shape)
-    known, guessed = stacked([knows, guesses], scores)
-    assert known == pytest.approx(1, abs=0.1)
-    assert guessed < 0.05
 
 
 def cascaded(points: float) -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import ndtr
 
 from .metrics import Bools, Floats
@@ -35,28 +32,6 @@ def centers(probabilities: Floats, scores: Floats) -> list[float]:
     shift = np.linalg.solve(p.T @ p + ridge, p.T @ rest)
     worth = np.clip(np.maximum.accumulate(CENTERS + shift), 0, 100)
     return [round(float(c), 3) for c in worth]
-
-
-def stacked(logits: Sequence[Floats], scores: Floats) -> list[float]:
-    """Weights of several networks' bin logits [n, B] whose sum explains `scores` best.
-
-    Stacking (Wolpert 1992) in log-odds: the least cross-entropy, no weight negative.
-    """
-    known = ~np.isnan(scores)
-    target = soft_labels(scores[known])
-    parts = [part[known] for part in logits]
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        total = sum(w * part for w, part in zip(weights, parts, strict=True))
-        logs = total - np.logaddexp.reduce(total, 1, keepdims=True)
-        gap = (np.exp(logs) - target) / len(target)
-        return -float((target * logs).sum() / len(target)), np.array(
-            [(gap * p).sum() for p in parts]
-        )
-
-    start = np.full(len(parts), 1 / len(parts))
-    fit = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(parts))
-    return [round(float(w), 4) for w in fit.x]
 
 
 def platt(odds: Floats, scores: Floats, yes: Bools) -> dict[str, float]:
