@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -217,14 +218,16 @@ def main() -> None:
     options = parser.parse_args()
     setting("scipy", "ppi-python")
     began = time.perf_counter()
-    cells = list(simulation(options))
     head = ["TPR", "FPR", "rate", "audits", *(f"{name}: coverage, width pp" for name in NAMES)]
-    show(
-        f"Simulated, {options.times} times each ({options.ppi_times} for PPI++)",
-        head,
-        ([tpr, fpr, f"{rate:.1%}", n, *(f"{c:.3f}, {w * 100:.2f}" for c, w in results)]
-         for tpr, fpr, rate, n, *results in cells),
-    )  # fmt: skip
+    cells: list[tuple[Any, ...]] = []
+
+    def told() -> Iterator[list[object]]:
+        for cell in simulation(options):
+            cells.append(cell)
+            tpr, fpr, rate, n, *results = cell
+            yield [tpr, fpr, f"{rate:.1%}", n, *(f"{c:.3f}, {w * 100:.2f}" for c, w in results)]
+
+    show(f"Simulated, {options.times} times each ({options.ppi_times} for PPI++)", head, told())
     show(
         "The worst and the mean coverage",
         ["", *NAMES],
