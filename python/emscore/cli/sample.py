@@ -119,7 +119,7 @@ def sample(
             )
     except (KeyboardInterrupt, EndpointError) as error:
         kept = os.path.exists(f"{output}.journal")
-        then = "; the same command goes on from here" if kept else ""
+        then = " (the same command goes on from here)" if kept else ""
         if isinstance(error, EndpointError):
             raise EndpointError(error.kind, f"{error}{then}") from error
         click.echo(f"emscore: stopped{then}", err=True)

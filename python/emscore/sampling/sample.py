@@ -165,6 +165,10 @@ def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        running = False
+    else:
+        running = True
+    if not running:  # outside of the except, whose error is nobody's business
         return asyncio.run(work)
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
