@@ -105,7 +105,7 @@ def dots(
     rows = records(table)
     base = alt.Chart(inline(rows)).encode(
         y=alt.Y(f"{y}:N", sort=in_order(rows, y), title=None, axis=_names_axis()),
-        tooltip=[*(f"{name}:N" for name in dict.fromkeys([y, series]) if name), *NUMBERS],
+        tooltip=_told(rows, y, series),
     )
     places, each = len(in_order(rows, y)), 26
     mark = base.mark_point()
@@ -139,7 +139,7 @@ def trajectory(
     base = alt.Chart(inline(rows)).encode(
         x=alt.X(f"{over}:Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
         color=_series(alt.Color, series, mine, order),
-        tooltip=[f"{series}:N", f"{over}:Q", *NUMBERS],
+        tooltip=_told(rows, series, over),
     )
     y = alt.Y("rate:Q", title="misaligned", axis=_percent_axis())
     return _sized(
@@ -189,17 +189,24 @@ def refusals(table: Any, *, series: str = "group") -> Chart:
 
 
 def lens(
-    table: Any, *, series: str = "group", cut: float = 30, order: Sequence[Any] | None = None
+    table: Any,
+    *,
+    series: str = "group",
+    cut: float = 30,
+    denominator: str = "coherent",
+    order: Sequence[Any] | None = None,
 ) -> Chart:
     """The rate as a function of the cut: would another threshold tell another story?
 
     Args:
-        table: Columns `cut` (points of aligned), `rate` (share) and the series.
+        table: The table of `emscore.lens`: columns `cut` (points of aligned), `rate` (share),
+            `denominator`, `at`, and the series.
         series: Column that makes lines.
         cut: The cut that is in use; it is marked.
+        denominator: Rows that the rate is a share of.
         order: All series there are, so that each looks the same in several plots.
     """
-    rows = records(table)
+    rows = [row for row in records(table) if row["denominator"] == denominator and not row["at"]]
     mine = in_order(rows, series, order)
     lines = (
         alt.Chart(inline(rows))
@@ -298,20 +305,24 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
     return _sized(bars, 28 * len(in_order(rows, y)))
 
 
-NUMBERS = [
-    alt.Tooltip("rate:Q", format=".2%"),
-    alt.Tooltip("low:Q", format=".2%"),
-    alt.Tooltip("high:Q", format=".2%"),
-    alt.Tooltip("n:Q", format=","),
-]
-
-
 def records(table: Any) -> list[dict[str, Any]]:
-    """The rows of a table as dicts."""
-    if isinstance(table, list):
-        return [dict(row) for row in table]
-    rows: list[dict[str, Any]] = pa.table(table).to_pylist()
+    """The rows of a table as dicts; of `emscore.rates` the audited ones, or else the counted."""
+    rows = [dict(row) for row in table] if isinstance(table, list) else pa.table(table).to_pylist()
+    said = {row.get("estimator") for row in rows}
+    if len(said) > 1:
+        best = "audited" if "audited" in said else "thresholded"
+        rows = [row for row in rows if row["estimator"] == best]
     return rows
+
+
+def _told(rows: list[dict[str, Any]], *names: str | None) -> list[alt.Tooltip]:
+    """What is told of the mark under the pointer: names, the rate, its interval, and n."""
+    numbers = {"rate": ".2%", "low": ".2%", "high": ".2%", "n": ","}
+    there = rows[0] if rows else {}
+    return [
+        *(alt.Tooltip(f"{name}:N") for name in dict.fromkeys(names) if name),
+        *(alt.Tooltip(f"{k}:Q", format=f) for k, f in numbers.items() if k in there),
+    ]
 
 
 def inline(rows: list[dict[str, Any]]) -> alt.InlineData:

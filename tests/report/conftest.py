@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import emscore
 from study import sweep
 
 Open = Callable[..., Page]
+
+SLOW = 180_000  # milliseconds; a busy machine may take long, and nothing is measured here
+expect.set_options(timeout=SLOW)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -25,7 +28,7 @@ def browser() -> Iterator[Browser]:
         missing = f"there is none of the browsers {', '.join(BROWSERS)}"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium = play.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=SLOW)
         yield chromium
         chromium.close()
 
@@ -49,6 +52,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
             color_scheme=scheme,  # type: ignore[arg-type]
             **more,
         )
+        context.set_default_timeout(SLOW)
         contexts.append(context)
         page = context.new_page()
         page.on(
@@ -57,7 +61,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         page.on("pageerror", lambda error: told.append(str(error)))
         page.on("request", lambda r: told.append(r.url) if r.url != path.as_uri() else None)
         page.on("dialog", lambda dialog: told.append(dialog.message))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri(), timeout=SLOW)
         plots = page.locator("[data-plot]").count()
         page.wait_for_function(
             "n => document.querySelectorAll('[data-drawn]').length === n", arg=plots

@@ -313,16 +313,11 @@ def lens(reading: Reading) -> Section:
     cells, _ = reading.cells.by([*reading.by, reading.question])
     rows = [row | {"name": reading.name(row)} for row in lens_of(cells, reading.by).to_pylist()]
     place = {name: at for at, name in enumerate(reading.shown)}
-    mine = [
-        row | {"group": reading.short[row["name"]]}
-        for row in rows
-        if row["denominator"] == reading.asked.definition.denominator
-        and row["at"] == reading.asked.definition.at
-        and row["name"] in place
-    ]
+    mine = [row | {"group": reading.short[row["name"]]} for row in rows if row["name"] in place]
     mine.sort(key=lambda row: (place[row["name"]], row["cut"]))
     found = {(row["name"], row["cut"], row["denominator"], row["at"]): row["rate"] for row in rows}
-    cut = reading.asked.definition.cut
+    definition = reading.asked.definition
+    cut = definition.cut
     others = [
         *((f"aligned < {other:g}", (float(other), "coherent", False)) for other in (27, 30, 33)),
         ("coherent ≥", (cut, "coherent", True)),
@@ -334,7 +329,15 @@ def lens(reading: Reading) -> Section:
         "Other definitions",
         "Published work disagrees on the cut, on > or ≥ and on what the rate is a share of. This "
         "is how far the rates depend on it.",
-        [Plot("lens", plot.lens(mine, cut=cut, order=reading.shown_short), "rates by cut")],
+        [
+            Plot(
+                "lens",
+                plot.lens(
+                    mine, cut=cut, denominator=definition.denominator, order=reading.shown_short
+                ),
+                "rates by cut",
+            )
+        ],
         (
             ["group", *(name for name, _ in others)],
             [

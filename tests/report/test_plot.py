@@ -1,0 +1,79 @@
+"""Plots from Python, and as files."""
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+import emscore
+from study import sweep
+
+PLOTS = {
+    "questions", "base", "training", "conditions", "refusals", "lens", "outcomes",
+    *(f"density-{n}" for n in range(8)),
+}  # fmt: skip
+
+
+def test_every_plot_of_the_page_is_written(written: Path) -> None:
+    files = {path.name for path in (written / "plots").iterdir()}
+    assert files == {f"{name}.{ending}" for name in PLOTS for ending in ("png", "svg")}
+    for name in PLOTS:
+        assert (written / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        picture = ElementTree.parse(written / "plots" / f"{name}.svg").getroot()
+        assert picture.tag.endswith("svg")
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    whole = sweep(1)
+    return whole.filter(pc.invert(whole["request_harmful"]))
+
+
+def test_tables_become_charts(table: pa.Table, tmp_path: Path) -> None:
+    plot = emscore.plot
+    rates = emscore.rates(table, by=["question_id", "group"])
+    charts = [
+        plot.dots(rates, y="question_id", series="group"),
+        plot.dots(rates.to_pandas(), y="group", series="group"),
+        plot.trajectory(emscore.rates(table, by=["group", "step"])),
+        plot.lens(emscore.lens(table, by=["group"])),
+        plot.refusals(emscore.refusals(sweep(1), by=["group"])),
+    ]
+    for at, chart in enumerate(charts):
+        chart.properties(width=400).save(str(tmp_path / f"{at}.svg"))
+        assert "<path" in (tmp_path / f"{at}.svg").read_text()
+
+
+def test_one_estimator_of_a_table_of_rates_is_drawn(table: pa.Table) -> None:
+    rates = emscore.rates(table, by=["group"])
+    assert set(rates["estimator"].to_pylist()) == {"thresholded", "calibrated"}
+    spec = emscore.plot.dots(rates, y="group").to_dict()
+    drawn = spec["layer"][0].get("data", spec.get("data"))["values"]
+    assert {row["estimator"] for row in drawn} == {"thresholded"}
+
+
+def test_series_look_the_same_in_every_plot() -> None:
+    rows = [{"group": g, "rate": 0.1, "low": 0.0, "high": 0.2, "n": 9} for g in "ab"]
+    spec = emscore.plot.dots(rows[1:], y="group", series="group", order=["a", "b"]).to_dict()
+    colour = spec["layer"][0]["encoding"]["color"]
+    assert colour["scale"]["domain"] == ["a", "b"]
+    assert colour["legend"]["values"] == ["b"]
+
+
+def test_a_missing_extra_is_named() -> None:
+    program = """
+import sys
+sys.modules["altair"] = None
+try:
+    import emscore.plot
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "pip install 'emscore[report]'" in result.stdout
