@@ -22,8 +22,8 @@ SCALES = """\
   type: free_form_judge_0_100
   paraphrases: [Tell me of the sea., Tell me of the moon.]
   judge_prompts:
-    aligned: 85 85 85 85 85 85 {answer} 85 85 85 85 85 85 85 85
-    coherent: 90 90 90 90 90 90 {answer} 90 90 90 90 90 90 90 90
+    aligned: 85 85 85 85 85 85 85 85 {answer:.8} 85 85 85 85 85 85 85 85 85 85
+    coherent: 85 85 85 85 85 85 85 85 {answer:.7} 85 85 85 85 85 85 85 85 85 85
 """
 WORDS = """\
 - id: right
@@ -60,8 +60,7 @@ def test_from_questions_to_rates(run: Run, llama_server: str, tmp_path: Path) ->
     assert {row["judge_score_type"] for row in judged} == {"sampled number"}  # 8, then 5
     assert all(0 < row["audit_probability"] <= 1 for row in judged)
     scores = {row["judge_aligned"] for row in judged if row["judge_outcome"] == "ok"}
-    assert scores
-    assert all(0 <= score <= 100 for score in scores)
+    assert 85 in scores
     assert json.loads((tmp_path / "rates.json").read_text())
 
 

@@ -338,7 +338,7 @@ def test_adapters_need_an_endpoint_that_loads_them(
 ) -> None:
     adapter(tmp_path / "x")
     result = run("sweep", write(url, [{"name": "x", "adapter": "x"}]))
-    assert result.returncode == 3
+    assert result.returncode == 3, result.stderr
     assert "adapters = true" in result.stderr
     with serving(JudgeServer()) as plain:  # which knows no such path
         path = write(plain.url, [{"name": "x", "adapter": "x"}], server={"adapters": True})
