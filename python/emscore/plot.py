@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 try:
     import altair as alt
+    import vl_convert  # noqa: F401 - with which charts are saved
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"plots need {error.name}, which is not installed: pip install 'emscore[report]'",

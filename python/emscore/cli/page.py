@@ -57,8 +57,12 @@ def page(
     notice. Sections whose columns are not there (group, condition, step, request_harmful) are left
     out. Needs pip install 'emscore[report]'.
     """
-    from ..report.write import report_file
+    from .._emscore import InputError
 
+    try:
+        from ..report.write import report_file
+    except ModuleNotFoundError as error:
+        raise InputError(str(error)) from error
     report_file(
         list(scored),
         output,

@@ -6,3 +6,5 @@ sections.py  each section of the page: its numbers, plot, table and words
 page.py      all of it as one HTML file (page.html, page.css, page.js)
 write.py     files in, a page and pictures out
 """
+
+from .. import plot  # noqa: F401 - says what to install where it is missing
