@@ -5,10 +5,12 @@ from types import ModuleType
 
 import pytest
 
-from emscore.rates import bins, definition, intervals, measure, scan
+from emscore.rates import bins, definition, exact, intervals, measure, multiplicity, onset, scan
+
+MODULES = [bins, definition, exact, intervals, measure, multiplicity, onset, scan]
 
 
-@pytest.mark.parametrize("module", [bins, definition, intervals, measure, scan])
+@pytest.mark.parametrize("module", MODULES)
 def test_docstrings(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted
