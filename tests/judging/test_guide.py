@@ -7,6 +7,7 @@ import shlex
 from importlib import import_module
 from pathlib import Path
 
+import pyarrow.feather as feather
 import pytest
 
 import emscore
@@ -33,8 +34,6 @@ def test_the_commands_run_in_their_order(run: Run, tmp_path: Path) -> None:
     """From responses to the judge's rates, with the README's sample as the responses."""
     emscore.Scorer(device="cpu").score_file(SAMPLE, tmp_path / "responses.arrow")
     drop = ["aligned", "coherent", "p_misaligned", "p_coherent", "outcome"]
-    import pyarrow.feather as feather
-
     table = feather.read_table(tmp_path / "responses.arrow").drop_columns(drop)
     feather.write_feather(table, tmp_path / "responses.arrow", compression="uncompressed")
     with servers.faulty(0, models="NAME,gpt-4o-2024-08-06") as url:
@@ -42,16 +41,12 @@ def test_the_commands_run_in_their_order(run: Run, tmp_path: Path) -> None:
             text = block.replace("\\\n", " ").replace("https://api.openai.com/v1", url)
             for line in text.replace("--endpoint URL", f"--endpoint {url}").splitlines():
                 if line.startswith("emscore "):
-                    (tmp_path / "judged.arrow").unlink(missing_ok=True)
-                    if line.startswith("emscore rates"):
-                        continue
-                    options = ("--cache", "c.sqlite") if " judge " in line else ()
+                    judges = line.startswith("emscore judge ")
+                    options = ("--cache", "c.sqlite", "--overwrite") if judges else ()
                     result = run(*shlex.split(line)[1:], *options)
                     assert result.returncode == 0, result.stderr
         ledger = json.loads((tmp_path / "judged.arrow.ledger.json").read_text())
     assert ledger["rows"] > 0
-    result = run("rates", "scored.arrow", "--audit", "judged.arrow")
-    assert result.returncode == 0, result.stderr
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
