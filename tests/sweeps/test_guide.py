@@ -7,6 +7,7 @@ from pathlib import Path
 import servers
 from conftest import ROOT, Run
 from emscore.sampling.conditions import Condition
+from emscore.sampling.endpoint import Endpoint
 from emscore.sweeps import checkpoints, spec
 
 GUIDE = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
@@ -29,6 +30,6 @@ def test_the_sweep_file_runs(run: Run, tmp_path: Path) -> None:
 
 def test_every_key_is_told_of() -> None:
     keys = [*spec._KEYS, *checkpoints._KEYS, *(field.name for field in fields(Condition))]
-    keys += [field.name for field in fields(spec.Endpoint)]
+    keys += [field.name for field in fields(Endpoint)]
     told = set(re.findall(r"\w+", GUIDE))
     assert [key for key in keys if key not in told] == []
