@@ -21,9 +21,9 @@ import pyarrow as pa
 
 Chart: TypeAlias = alt.LayerChart | alt.FacetChart | alt.Chart
 
-# One less than there are colours: 42 series go by before a pair comes again.
+# One less than there are colours: 42 series go by before a pair comes again. So with the dashes.
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3], [10, 2]]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3]]
 
 INK = {"light": "#1f2328", "dark": "#e6e8eb"}
 MUTED = {"light": "#59636e", "dark": "#9aa4af"}

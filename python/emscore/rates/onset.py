@@ -43,7 +43,7 @@ def onset(
         n: Answers at each step, which weigh in the fit.
         rise: What the difference must exceed, as a share.
 
-    >>> steps, rates = np.array([0.0, 100, 200, 300]), np.array([0.0, 0.002, 0.1, 0.2])
+    >>> steps, rates = np.array([0.0, 100, 200, 300]), np.array([0.0, 0.001, 0.1, 0.2])
     >>> onset(steps, rates, rates - 0.01, rates + 0.008, np.ones(4), rise=0.01)
     Onset(step=200.0, after=100.0, by=200.0)
     """
