@@ -53,10 +53,10 @@ def export(
     for prefix, (work, share) in shares.items():
         if work:
             found = torch.load(work / "checkpoint.pt")["network"]
-            state |= {prefix + name: value.numpy() for name, value in found.items()}
+            state |= {prefix + key: value.numpy() for key, value in found.items()}
             if encoder:
-                for name in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):
-                    state[name] = state[name] * share
+                for key in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):
+                    state[key] = state[key] * share
     onnx.save(build(state, int8=True), out / "model.int8.onnx")
     onnx.save(build(state, int8=False), out / "model.fp16.onnx")
     logits = int8_logits(out / "model.int8.onnx", rows)
