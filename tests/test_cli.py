@@ -13,7 +13,7 @@ import pytest
 from click import UsageError
 
 from conftest import Run
-from emscore import _emscore
+from emscore import _emscore, errors
 from emscore.cli import EXIT_CODES, cli, report
 from emscore.cli.progress import Lines, duration
 from emscore.cli.score import beside
@@ -237,9 +237,9 @@ def test_no_command_shows_the_help(run: Run) -> None:
 
 
 def test_every_error_has_a_documented_code() -> None:
-    errors = {error for error in vars(_emscore).values() if isinstance(error, type)}
-    kinds = {error for error in errors if error.__base__ is _emscore.EmscoreError}
-    assert set(EXIT_CODES) == kinds
+    found = [*vars(_emscore).values(), *vars(errors).values()]
+    kinds = {error for error in found if isinstance(error, type)}
+    assert set(EXIT_CODES) == {k for k in kinds if k.__base__ is _emscore.EmscoreError}
     for code in (0, 2, *EXIT_CODES.values(), 130, 141):
         assert f" {code} " in (cli.epilog or "")
 
