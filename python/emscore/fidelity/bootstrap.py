@@ -6,7 +6,7 @@ whole checkpoints (or questions) keeps that, resampling rows would pretend that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ ENOUGH = 8  # clusters without which a cluster bootstrap tells little
 CELLS = 1 << 21  # weights held at a time
 
 
-def clusters(labels: Mapping[str, Sequence[str]], rows: int, unit: Unit | None) -> tuple[str, Ints]:
+def clusters(labels: Mapping[str, npt.ArrayLike], rows: int, unit: Unit | None) -> tuple[str, Ints]:
     """What is resampled, and the cluster of each row.
 
     Args:
@@ -33,7 +33,7 @@ def clusters(labels: Mapping[str, Sequence[str]], rows: int, unit: Unit | None) 
     """
     for name in ("checkpoint", "question"):
         if unit in (None, name) and name in labels:
-            distinct, place = np.unique(np.asarray(labels[name]), return_inverse=True)
+            distinct, place = np.unique(np.asarray(labels[name], str), return_inverse=True)
             if unit == name or len(distinct) >= ENOUGH:
                 return name, place.astype(np.int64)
     return "row", np.arange(rows)

@@ -204,7 +204,7 @@ def judged_again(
     nothing = (np.nan, np.nan)
     pairs = zip(rows.question, rows.response, strict=True)
     again = np.array([found.get(pair, nothing) for pair in pairs], np.float64)
-    both = ~np.isnan(again).any(1)
+    both = np.asarray(~np.isnan(again).any(1))
     if not both.any():
         raise InputError(
             f"no row of {', '.join(map(str, files))} has the question and response of a judged "
