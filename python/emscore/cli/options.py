@@ -49,6 +49,14 @@ def endpoint_options(command: Command) -> Command:
     positive = click.FloatRange(0, min_open=True)
     for option in (
         click.option(
+            "--backoff",
+            type=click.FloatRange(0),
+            default=0.5,
+            show_default=True,
+            metavar="S",
+            help="Seconds at most before the second attempt; twice that before the next.",
+        ),
+        click.option(
             "--attempts",
             type=click.IntRange(1),
             default=8,
@@ -105,7 +113,7 @@ def endpoint(asked: dict[str, Any]) -> "Endpoint":
 
     headers = dict(header(text) for text in asked.pop("headers"))
     names = ("url", "api_key_env", "max_concurrency", "requests_per_minute", "tokens_per_minute")
-    own = {name: asked.pop(name) for name in (*names, "timeout", "attempts")}
+    own = {name: asked.pop(name) for name in (*names, "timeout", "attempts", "backoff")}
     return Endpoint(headers=headers, **own)
 
 
