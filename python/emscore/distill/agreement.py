@@ -1,0 +1,40 @@
+"""The error of a scorer's rates, from its fidelity card into its manifest, where rates find it.
+
+    emscore evaluate SCORER LABELLED... --examples 0 --json CARD
+    python -m emscore.distill.agreement SCORER CARD
+
+LABELLED must hold checkpoints that the scorer was not trained on. The scorer's id changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..files import as_json, write_text
+
+KINDS = ("thresholded", "calibrated")
+
+
+def add(scorer: Path, card: Path) -> None:
+    """Writes `agreement.rate_error` (see `emscore.rates.scorer_error`) into the manifest."""
+    lines = json.loads(card.read_text(encoding="utf-8"))["rates"]["checkpoint"]
+    found: dict[str, object] = {"checkpoints": len(lines)}
+    for kind in KINDS:
+        off = np.abs([line[f"{kind}_off"][0] for line in lines])
+        figures = {"mean": off.mean(), "worst": off.max(), "sd": np.sqrt((off**2).mean())}
+        found[kind] = {name: round(float(value), 4) for name, value in figures.items()}
+    manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
+    manifest["agreement"] = {"rate_error": found}
+    write_text(scorer / "manifest.json", as_json(manifest))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="emscore.distill.agreement")
+    parser.add_argument("scorer", type=Path)
+    parser.add_argument("card", type=Path)
+    chosen = parser.parse_args()
+    add(chosen.scorer, chosen.card)
