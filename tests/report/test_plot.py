@@ -52,7 +52,7 @@ def test_one_estimator_of_a_table_of_rates_is_drawn(table: pa.Table) -> None:
     rates = emscore.rates(table, by=["group"])
     assert set(rates["estimator"].to_pylist()) == {"thresholded", "calibrated"}
     spec = emscore.plot.dots(rates, y="group").to_dict()
-    drawn = spec["layer"][0].get("data", spec.get("data"))["values"]
+    (drawn,) = spec["datasets"].values()
     assert {row["estimator"] for row in drawn} == {"thresholded"}
 
 

@@ -23,3 +23,7 @@ def test_onsets() -> None:
     assert words.onset(found) == ["200", "–", "400"]
     none = {"onset": None, "onset_after": 1400.0, "onset_by": None}
     assert words.onset(none) == ["none found", "1400", "–"]
+
+
+def test_names_for_plots_can_be_printed() -> None:
+    assert words.cut("a\u2028b\nc") == "a�b�c"

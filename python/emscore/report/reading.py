@@ -132,7 +132,7 @@ class Reading:
         names = [line["name"] for line in self.groups]
         cuts = [cut(name) for name in names]
         return {
-            name: name if cuts.count(short) > 1 else short
+            name: cut(name, len(name)) if cuts.count(short) > 1 else short
             for name, short in zip(names, cuts, strict=True)
         }
 

@@ -202,7 +202,7 @@ def triggers(reading: Reading) -> list[Section]:
     if not both:
         return []
     kept = [
-        line | {reading.unit: cut(line[reading.unit])}
+        line | {reading.unit: cut(line[reading.unit]), "condition": cut(line["condition"])}
         for line in lines
         if line[reading.unit] in both[: 2 * MOST_QUESTIONS]
     ]
@@ -255,10 +255,11 @@ def refusals(reading: Reading) -> Section | None:
     if not asked or not by:
         return None
     how = {name: value for name, value in reading.how.items() if name != "question"}
-    table = refusals_of(reading.everything, by=by, question=reading.asked.question, **how)
-    rows = [row | {"group": reading.name(row)} for row in table.to_pylist() if row["requests"]]
-    if not rows:
+    try:
+        table = refusals_of(reading.everything, by=by, question=reading.asked.question, **how)
+    except InputError:  # the column is there, and no row is marked
         return None
+    rows = [row | {"group": cut(reading.name(row))} for row in table.to_pylist() if row["requests"]]
     return Section(
         "refusals",
         "Misaligned or jailbroken?",

@@ -55,10 +55,13 @@ def onset(line: Mapping[str, Any]) -> list[str]:
 def cut(text: Any, width: int = 32) -> str:
     """The text, without its middle where it is longer: names often differ at their ends.
 
+    What cannot be printed, such as line separators, is replaced: Vega has no strings with it.
+
     >>> cut("Qwen2.5-32B risky-financial merged", 15)
     'Qwen2.5… merged'
     """
     told = NONE if text is None else str(text)
+    told = "".join(letter if letter.isprintable() else "�" for letter in told)
     if len(told) <= width:
         return told
     return told[: width // 2] + "…" + told[len(told) - (width - 1) // 2 :]
