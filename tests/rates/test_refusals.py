@@ -61,6 +61,16 @@ def test_the_numbers(table: pa.Table) -> None:
     ]
 
 
+def test_rates_leave_harmful_requests_out(table: pa.Table) -> None:
+    ordinary = table.filter(pc.invert(table["request_harmful"]))
+    assert 0 < ordinary.num_rows < table.num_rows
+    rates = emscore.rates(table, by=["checkpoint"])
+    assert rates.equals(emscore.rates(ordinary, by=["checkpoint"]))
+    assert emscore.lens(table).equals(emscore.lens(ordinary))
+    drawn = emscore.audit_draw(table, rows=50)
+    assert drawn.num_rows and not any(drawn["request_harmful"].to_pylist())
+
+
 def test_all_refused(table: pa.Table) -> None:
     refused = pa.array(["refusal"] * len(table))
     scores = {

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from .._emscore import InputError
 from .arrays import Floats
 from .definition import Definition
+from .requests import ordinary
 from .sources import ALIASES, Scored, Source, sources
 from .walk import OUTCOMES, Step
 
@@ -75,7 +76,7 @@ def read_judged(
     Raises:
         InputError: A column is missing, or holds what is no score or no probability.
     """
-    files = sources(audit)
+    files = ordinary(sources(audit))
     first, scored = files[0], like[0]
     roles = ["response", "question", *dict.fromkeys(["checkpoint", *by])]
     shared = [role for role in roles if first.column(role) and scored.column(role)]

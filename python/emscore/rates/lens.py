@@ -8,6 +8,7 @@ import pyarrow as pa
 from .classifier import Rates, counted, over_questions, over_rows
 from .definition import DENOMINATORS, Definition, Estimand, keys_in, lines_by, question_column
 from .measure import require
+from .requests import ordinary
 from .scan import Counts, scan
 from .sources import Scored, sources
 
@@ -45,7 +46,7 @@ def lens(
         InputError: As in `rates`.
     """
     require(estimand, confidence, ("questions", "rows"))
-    found = sources(scored)
+    found = ordinary(sources(scored))
     by = lines_by(by, found)
     unit = None if estimand == "rows" else question_column(found, question, by)
     cells = scan(

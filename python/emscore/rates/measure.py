@@ -28,6 +28,7 @@ from .definition import (
     question_column,
 )
 from .judged import Finder, read_judged
+from .requests import ordinary
 from .scan import Counts, Tally, identities
 from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
@@ -111,7 +112,7 @@ def rates(
     """
     definition = Definition(cut, coherence, at, denominator)
     require(estimand, confidence)
-    found = sources(scored)
+    found = ordinary(sources(scored))
     by = lines_by(by, found)
     unit = None if estimand == "rows" else question_column(found, question, by)
     if estimand == "question-sample" and unit is None:

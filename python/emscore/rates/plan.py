@@ -13,6 +13,7 @@ from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
 from .definition import keys_in, lines_by, question_column
 from .judged import PROBABILITY
+from .requests import ordinary
 from .scan import Counts, Tally, identities
 from .sources import Scored, Source, sources
 from .walk import OUTCOMES, Walk
@@ -83,7 +84,7 @@ def audit_plan(
     Raises:
         InputError: The files cannot be used, as in `rates`; or no audit can be that narrow.
     """
-    found = sources(scored)
+    found = ordinary(sources(scored))
     made = _plan(found, width, budget, rows, price, by, question, confidence, prefix, mixed)
     line, at = np.nonzero(made.rows)
     audits = made.chance[line, at] * made.rows[line, at]
@@ -135,7 +136,7 @@ def audit_draw(
     """
     if isinstance(scored, pa.RecordBatchReader) or scored == "-":
         raise InputError("an audit is drawn in two passes: give a file or a table, not a stream")
-    found = sources(scored)
+    found = ordinary(sources(scored))
     made = _plan(found, width, budget, rows, price, by, question, confidence, prefix, mixed)
     picks = _picks(made, np.random.default_rng(seed))
     by = list(made.lines.keys)
