@@ -68,7 +68,8 @@ def test_rates_leave_harmful_requests_out(table: pa.Table) -> None:
     assert rates.equals(emscore.rates(ordinary, by=["checkpoint"]))
     assert emscore.lens(table).equals(emscore.lens(ordinary))
     drawn = emscore.audit_draw(table, rows=50)
-    assert drawn.num_rows and not any(drawn["request_harmful"].to_pylist())
+    assert drawn.num_rows
+    assert not any(drawn["request_harmful"].to_pylist())
 
 
 def test_all_refused(table: pa.Table) -> None:
