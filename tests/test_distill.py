@@ -126,9 +126,9 @@ def cascaded(points: float) -> Any:
     rng = np.random.default_rng(6)
     odds = rng.normal(-2, 3, 3000)
     first, second = (1 / (1 + np.exp(-(odds + rng.normal(0, noise, 3000)))) for noise in (1, 0.1))
-    both = [np.stack([p, np.full(3000, 0.95)], 1) for p in (first, second)]
+    quick, sure = (np.stack([p, np.full(3000, 0.95)], 1) for p in (first, second))
     rows = [Row("q", "r", "judged", checkpoint=f"c{i % 3}") for i in range(3000)]
-    return chosen(rows, *both, points)
+    return chosen(rows, quick, sure, points)
 
 
 def test_a_cascade_asks_the_second_less_where_rates_may_move_more() -> None:
