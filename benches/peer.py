@@ -1,10 +1,10 @@
 """One way to run the scorer's network that people use now; run by peers.py, a process each.
 
-`prepare` writes the checkpoint that all of them load. It holds the weights of the scorer's fp16
-file, widened to float32, as a stock BertForSequenceClassification with 43 labels: 20 bins of
-aligned, 20 of coherent, 3 outcomes. That class puts a tanh layer between [CLS] and the classifier,
-which the scorer does not have. Its weights are the identity over 2^14, and the classifier's are
-multiplied by 2^14: there tanh(x) is x to 1e-7.
+`prepare` writes the checkpoint that all of them load. It holds the weights of the fp16 file of a
+scorer from plain.py, widened to float32, as a stock BertForSequenceClassification with 43 labels:
+20 bins of aligned, 20 of coherent, 3 outcomes. That class puts a tanh layer between [CLS] and the
+classifier, which the scorer does not have. Its weights are the identity over 2^14, and the
+classifier's are multiplied by 2^14: there tanh(x) is x to 1e-7.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def parameters(network: Path) -> dict[str, npt.NDArray[np.float32]]:
         embeddings + "token_type_embeddings.weight": found.pop("types.weight"),
         embeddings + "LayerNorm.weight": found.pop("norm.weight"),
         embeddings + "LayerNorm.bias": found.pop("norm.bias"),
-        "classifier.weight": found.pop("heads.weight").T / SMALL,
+        "classifier.weight": np.split(found.pop("heads.weight"), 2)[0].T / SMALL,
         "classifier.bias": found.pop("heads.bias"),
     }
     width = len(named[embeddings + "LayerNorm.bias"])

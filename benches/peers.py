@@ -1,5 +1,8 @@
 """emscore against what people use now: same machine, same run, same weights, same rows.
 
+The weights are those of the scorer's encoder read at [CLS], which is what a stock class can hold;
+its bag of words is computed too, and counted against it.
+
 Each in a process of its own, at its best batch size, with the machine's threads as it takes them
 by itself. Rows come in natural order. Times are those of scoring, without loading. The peers need
 `pip install "sentence-transformers[onnx]"`, best in an environment of its own: --python names it.
@@ -16,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import plain
 import pyarrow as pa
 from common import (
     alternate,
@@ -69,6 +73,7 @@ def main() -> None:
     print(f"\n{lengths(rows)}")
     with tempfile.TemporaryDirectory(prefix="emscore-") as name:
         folder = Path(name)
+        given.model = plain.build(given.model, folder / "scorer")
         script = [given.python, str(HERE / "peer.py")]
         run([*script, "prepare", str(folder), "--model", str(given.model)])
 
