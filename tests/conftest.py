@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import emscore
 from servers import serving
@@ -15,6 +16,10 @@ from servers import serving
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "examples" / "responses.jsonl"
 DATA = ROOT.parent / "shared" / "data"
+
+# A busy machine is slow, not wrong.
+settings.register_profile("emscore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("emscore")
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -47,7 +52,7 @@ def run(tmp_path: Path) -> Run:
     def run(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "emscore", *map(str, arguments)]
         result: subprocess.CompletedProcess[str] = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120, **options
+            command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=600, **options
         )
         return result
 

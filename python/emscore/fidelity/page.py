@@ -64,7 +64,7 @@ def charts(card: dict[str, Any]) -> dict[str, Any]:
             lines, y="name", series="by", title=title
         )
     rows = [
-        {"cut": line["cut"], "rate": line[who], "by": who}
+        {"cut": line["cut"], "rate": line[who], "by": who, "denominator": "coherent", "at": False}
         for line in card["cuts"]
         for who in ("judge", "scorer")
     ]
