@@ -20,7 +20,7 @@ expect.set_options(timeout=SLOW)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
