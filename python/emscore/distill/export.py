@@ -58,11 +58,14 @@ def export(
                 for key in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):
                     state[key] = state[key] * share
     onnx.save(build(state, int8=True), out / "model.int8.onnx")
-    onnx.save(build(state, int8=False), out / "model.fp16.onnx")
+    if encoder:
+        onnx.save(build(state, int8=False), out / "model.fp16.onnx")
     logits = int8_logits(out / "model.int8.onnx", rows)
     aligned = np.array([r.aligned for r in held])
     coherent = np.array([r.coherent for r in held])
-    files = {"tokenizer": "tokenizer.json", "int8": "model.int8.onnx", "fp16": "model.fp16.onnx"}
+    # The bag is the same on both devices.
+    half = "model.fp16.onnx" if encoder else "model.int8.onnx"
+    files = {"tokenizer": "tokenizer.json", "int8": "model.int8.onnx", "fp16": half}
     manifest = {
         "format": 1,
         "name": name,
