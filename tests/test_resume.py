@@ -65,7 +65,7 @@ def others(out: Path) -> list[str]:
 
 # Killed.
 
-LONG = 16 * CHUNK  # rows: long enough that there is something to interrupt
+LONG = 48 * CHUNK  # rows: long enough that there is something to interrupt
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_killed_again_and_again(long: Path, undisturbed: bytes, tmp_path: Path) 
     out = tmp_path / "out.arrow"
     chance = random.Random(7)
     starting = [chance.uniform(0, 0.6) for _ in range(3)]
-    scoring = sorted(chance.randrange(1, LONG // CHUNK * BLOCK - 3 * BLOCK) for _ in range(11))
+    scoring = sorted(chance.randrange(1, 36 * BLOCK) for _ in range(11))
     kills = 0
     for moment in [*starting, *scoring]:
         with subprocess.Popen(command(long, out, "--resume"), text=True) as process:
