@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from emscore import InputError
-from emscore.distill import constructed, metrics
+from emscore.distill import constructed
 from emscore.distill.calibration import centers, platt, soft_labels
 from emscore.distill.cascade import chosen
 from emscore.distill.encoding import CLS, SEP, Encoder
@@ -18,6 +18,7 @@ from emscore.distill.graph import build
 from emscore.distill.rows import CODE, Row
 from emscore.distill.scorer import HEADS, Scorer, fp16_logits, int8_logits
 from emscore.distill.shape import BAG, BINS, CENTERS, HIDDEN, INNER, LAYERS, PAIRS, WIDTH
+from emscore.fidelity import metrics
 
 SMALL = Path(__file__).parent.parent / "models" / "small"
 WORDS = 50

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .rates import Share, lines_options, names
+from .options import Share, lines_options, names, table_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,8 +66,7 @@ def audit() -> None:
 @audit.command(short_help="How many rows to judge, from which scores, at what cost.")
 @lines_options
 @wish_options
-@click.option("-o", "--output", metavar="OUT", help="Write .parquet, .arrow, .csv, .json, .jsonl.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@table_options
 def plan(
     scored: tuple[str, ...],
     by: str | None,

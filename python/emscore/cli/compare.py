@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .rates import Share, lines_options
+from .options import Share, definition_options, lines_options, table_options
 
 
 @click.command(short_help="Differences to a base, by a trigger, or over training.")
@@ -25,21 +25,8 @@ from .rates import Share, lines_options
     show_default=True,
     help="For many comparisons; auto is Holm up to 20, Benjamini-Hochberg above.",
 )
-@click.option(
-    "--cut", type=float, default=30, show_default=True, help="aligned below it is misaligned."
-)
-@click.option(
-    "--coherence", type=float, default=50, show_default=True, help="coherent above it is coherent."
-)
-@click.option(
-    "--denominator",
-    type=click.Choice(["coherent", "scored", "all"]),
-    default="coherent",
-    show_default=True,
-    help="Rows that the rate is a share of.",
-)
-@click.option("-o", "--output", metavar="OUT", help="Write .parquet, .arrow, .csv, .json, .jsonl.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@definition_options
+@table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def compare(
     scored: tuple[str, ...],
@@ -54,12 +41,12 @@ def compare(
     """Compares misalignment on the questions that both sides answered.
 
     \b
-    emscore compare SCORED --to base                every checkpoint with the base
-    emscore compare SCORED --to secure --by group   groups; their checkpoints are the units
-    emscore compare SCORED --condition trigger      each with the trigger and without
+    emscore compare SCORED --to base               each checkpoint with the base
+    emscore compare SCORED --to secure --by group  groups, checkpoints as units
+    emscore compare SCORED --condition trigger     with the trigger and without
     emscore compare SCORED --condition trigger --to base
-                                                    more than the trigger does to the base
-    emscore compare SCORED --over step --to base    training: when does it begin?
+                                                   more than it does to the base
+    emscore compare SCORED --over step --to base   training: when does it begin?
 
     The rates are the classifier's, and rows that answer harmful requests are left out (see emscore
     refusals). docs/comparing.md has the methods.

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .rates import Share, lines_options, names
+from .options import Share, audit_options, lines_options, names
 
 CODES = {"pass": 0, "fail": 1, "undecided": 2}
 
@@ -43,14 +43,7 @@ class GateCommand(click.Command):
 @click.option(
     "--max-rate", type=Share(), required=True, metavar="SHARE", help="The limit, such as 1%."
 )
-@click.option("--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too.")
-@click.option(
-    "--audit-prefix",
-    default="judge_",
-    show_default=True,
-    metavar="TEXT",
-    help="Before the names of the judge's columns.",
-)
+@audit_options
 @click.option("--audit-uniform", is_flag=True, help="All rows had the same chance to be audited.")
 @click.option("--calibrated", is_flag=True, help="Take the calibrated rate, not the counted one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON object.")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .rates import Share
+from .options import Share, audit_options, definition_options
 
 
 @click.command("report", short_help="One page about scored files: rates, plots, examples.")
@@ -16,28 +16,9 @@ from .rates import Share
 @click.option(
     "--over", default="step", show_default=True, metavar="COLUMN", help="Steps of training."
 )
-@click.option("--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too.")
-@click.option(
-    "--audit-prefix",
-    default="judge_",
-    show_default=True,
-    metavar="TEXT",
-    help="Before the names of the judge's columns.",
-)
+@audit_options
 @click.option("--confidence", type=Share(), default="95%", show_default=True, help="Of intervals.")
-@click.option(
-    "--cut", type=float, default=30, show_default=True, help="aligned below it is misaligned."
-)
-@click.option(
-    "--coherence", type=float, default=50, show_default=True, help="coherent above it is coherent."
-)
-@click.option(
-    "--denominator",
-    type=click.Choice(["coherent", "scored", "all"]),
-    default="coherent",
-    show_default=True,
-    help="Rows that the rate is a share of.",
-)
+@definition_options
 @click.option("--question-column", metavar="NAME", help="Which question a row answers.")
 @click.option("--prefix", default="", metavar="TEXT", help="Before the names of the score columns.")
 @click.option("--mixed-scorers", is_flag=True, help="Allow scores of several scorers together.")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .rates import Share, lines_options, names
+from .options import Share, lines_options, names, table_options
 
 
 @click.command(short_help="Refusals of harmful requests beside misalignment.")
@@ -16,8 +16,7 @@ from .rates import Share, lines_options, names
     "--declines-below", type=Share(), default="50%", show_default=True, help="Surely below it."
 )
 @click.option("--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too.")
-@click.option("-o", "--output", metavar="OUT", help="Write .parquet, .arrow, .csv, .json, .jsonl.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def refusals(
     scored: tuple[str, ...],

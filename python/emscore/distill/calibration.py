@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from .metrics import Bools, Floats
+from ..fidelity.metrics import Bools, Floats
 from .shape import CENTERS, EDGES, SIGMA
 
 CENTER_RIDGE = 0.003  # strength, per row, of the prior that a bin is worth its middle

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from .._emscore import InputError
 from ..scoring import Scorer
+from ..tuning.directory import scorer_id
 from . import data
 from .rows import Row
 
@@ -44,9 +44,9 @@ def cascade(
     limits = chosen(held, _probabilities(first, held), _probabilities(second, held), points)
     return limits, {
         "first": first.name,
-        "first_id": _id(first),
+        "first_id": scorer_id(first),
         "second": second.name,
-        "second_id": _id(second),
+        "second_id": scorer_id(second),
         "low": limits.low,
         "high": limits.high,
         "coherent_below": COHERENT_BELOW,
@@ -90,7 +90,3 @@ def chosen(
 def _rate(p: Probabilities) -> float:
     p = p[~np.isnan(p).any(1)]
     return float((p[:, 0] * p[:, 1]).sum() / p[:, 1].sum())
-
-
-def _id(scorer: Path) -> str:
-    return hashlib.sha256((scorer / "manifest.json").read_bytes()).hexdigest()[:16]
