@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Protocol, final
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = [
     "CacheError",
     "DeviceError",
@@ -13,9 +16,11 @@ __all__ = [
     "Scorer",
     "ScorerError",
     "Scoring",
+    "Tally",
     "__version__",
     "describe",
     "runtime_info",
+    "score_values",
 ]
 
 __version__: str
@@ -27,6 +32,12 @@ class ScorerError(EmscoreError): ...
 class DeviceError(EmscoreError): ...
 class ResumeError(EmscoreError): ...
 class CacheError(EmscoreError): ...
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+class _Array(Protocol):
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> object: ...
 
 class _Stream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
@@ -99,5 +110,22 @@ class Scoring:
     def __next__(self) -> Any: ...
     def summary(self) -> str: ...
 
+@final
+class Tally:
+    """Scored rows counted by cell."""
+
+    def __new__(cls, cuts: list[float], coherence: float) -> Tally: ...
+    def add(
+        self,
+        cell: _Ints,
+        outcome: _Ints,
+        aligned: _Floats,
+        coherent: _Floats,
+        p_misaligned: _Floats,
+        p_coherent: _Floats,
+    ) -> None: ...
+    def counts(self, cells: int) -> tuple[_Ints, _Ints, _Floats]: ...
+
+def score_values(column: _Array, highest: float) -> tuple[_Floats, int | None]: ...
 def describe(model: str) -> str: ...
 def runtime_info(runtime: str) -> str: ...

@@ -132,7 +132,7 @@ def rates(
         finder = Finder(read_judged(audit, found, by, audit_prefix, audit_uniform))
     for source in found:
         for step in walk.over(source, finder.columns(source) if finder else ()):
-            tally.add(step, walk.cells.count)
+            tally.add(step)
             if finder:
                 binned.add(step, walk.cells.count)
                 finder.add(step, source)

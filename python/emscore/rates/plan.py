@@ -175,7 +175,7 @@ def _plan(
     tally, binned = Tally([30.0], 50.0), Binned()
     for source in found:
         for step in walk.over(source):
-            tally.add(step, walk.cells.count)
+            tally.add(step)
             binned.add(step, walk.cells.count)
     cells = tally.counts(walk, scorers)
     sums = sums_of(binned, len(cells))

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from .. import _emscore
 from .._emscore import InputError
-from .arrays import Floats, Ints, grown
+from .arrays import Floats, Ints
 from .sources import Scored, Source, sources
 from .walk import OUTCOMES, SCORES, Step, Walk
 
@@ -142,7 +143,7 @@ def scan(
     walk, tally = Walk(by, prefix), Tally(cuts, coherence)
     for source in found:
         for step in walk.over(source):
-            tally.add(step, walk.cells.count)
+            tally.add(step)
     return tally.counts(walk, scorers)
 
 
@@ -200,43 +201,24 @@ def _is_scored(source: Source, prefix: str) -> None:
 
 
 class Tally:
-    """The growing arrays behind Counts. Their first row takes in what belongs to no cell."""
+    """What becomes Counts, row by row."""
 
     def __init__(self, cuts: Sequence[float], coherence: float) -> None:
-        self.cuts, self.coherence = np.array(sorted(cuts), np.float64), coherence
-        self.outcomes = np.zeros((1, len(OUTCOMES)), np.int64)
-        self.grid = np.zeros((1, 3, len(cuts) + 1), np.int64)
-        self.sums = np.zeros((1, len(SUMS)))
+        self.cuts, self.coherence = tuple(sorted(map(float, cuts))), coherence
+        self._native = _emscore.Tally(list(self.cuts), coherence)
 
-    def add(self, step: Step, cells: int) -> None:
-        """Counts some rows, of so many cells so far."""
-        self.outcomes, self.grid, self.sums = (
-            grown(values, cells + 1) for values in (self.outcomes, self.grid, self.sums)
-        )
-        cell, scores = step.cell + 1, step.scores
-        np.add.at(self.outcomes.reshape(-1), cell * len(OUTCOMES) + step.outcome, 1)
-        cell *= step.scored
-        coherent, aligned = scores["coherent"], scores["aligned"]
-        at = cell * 3
-        at += coherent >= self.coherence
-        at += coherent > self.coherence
-        at *= len(self.cuts) + 1
-        for cut in self.cuts:
-            at += aligned >= cut
-        np.add.at(self.grid.reshape(-1), at, 1)
-        v = scores["p_coherent"]
-        u = scores["p_misaligned"] * v
-        cell *= len(SUMS)
-        for column, values in enumerate((u, v, u * u, u * v, v * v)):
-            np.add.at(self.sums.reshape(-1)[column:], cell, values)
+    def add(self, step: Step) -> None:
+        """Counts some rows."""
+        self._native.add(step.cell, step.outcome, *(step.scores[name] for name in SCORES))
 
     def counts(self, walk: Walk, scorers: dict[str, dict[str, str]]) -> Counts:
         """What was counted, by the cells of the walk."""
         n = walk.cells.count
-        outcomes, grid, sums = (
-            grown(values, n + 1)[1 : n + 1] for values in (self.outcomes, self.grid, self.sums)
-        )
+        outcomes, grid, sums = self._native.counts(n)
         return Counts(
-            walk.keys, outcomes, grid, sums,
-            tuple(self.cuts.tolist()), self.coherence, scorers,
+            walk.keys,
+            outcomes.reshape(n, len(OUTCOMES)),
+            grid.reshape(n, 3, len(self.cuts) + 1),
+            sums.reshape(n, len(SUMS)),
+            self.cuts, self.coherence, scorers,
         )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._emscore import InputError
+from .._emscore import InputError, score_values
 from .arrays import Floats, Ints
 from .sources import Source
 
@@ -102,24 +102,14 @@ def _scores(batch: pa.RecordBatch, where: str, prefix: str, row: int) -> dict[st
             if array.null_count < len(array):
                 raise InputError(f"{where} has {array.type} in {prefix}{name}, not numbers")
             array = pa.nulls(len(array), pa.float64())
-        values = np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
-        if len(values) > array.null_count and not _within(values, HIGHEST[name], array.null_count):
-            null = array.is_null().to_numpy(zero_copy_only=False)
-            at = int(np.flatnonzero(~((values >= 0) & (values <= HIGHEST[name])) & ~null)[0])
+        values, bad = score_values(array, HIGHEST[name])
+        if bad is not None:
             raise InputError(
-                f"{where} has {values[at]:g} in {prefix}{name}, row {row + at}: a score is a "
+                f"{where} has {values[bad]:g} in {prefix}{name}, row {row + bad}: a score is a "
                 f"number from 0 to {HIGHEST[name]}, or null. Score the file again"
             )
         scores[name] = values
     return scores
-
-
-def _within(values: Floats, highest: float, nulls: int) -> bool:
-    """Whether all are from 0 to `highest` but for the nulls, which are NaN here."""
-    if not nulls:
-        return bool(values.min() >= 0 and values.max() <= highest)
-    fits = np.fmin.reduce(values) >= 0 and np.fmax.reduce(values) <= highest
-    return bool(fits and np.count_nonzero(np.isnan(values)) == nulls)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 
 mod errors;
 mod inspect;
+mod rates;
 mod score_file;
 mod scorer;
 mod scoring;
@@ -18,6 +19,8 @@ mod _emscore {
     };
     #[pymodule_export]
     use crate::inspect::{describe, runtime_info};
+    #[pymodule_export]
+    use crate::rates::{Tally, score_values};
     #[pymodule_export]
     use crate::scorer::Scorer;
     #[pymodule_export]

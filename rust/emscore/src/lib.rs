@@ -18,6 +18,7 @@ mod lane;
 mod memo;
 pub mod pipeline;
 pub mod progress;
+pub mod rates;
 pub mod runtime;
 pub mod score;
 pub mod score_file;
