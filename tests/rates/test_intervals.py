@@ -5,7 +5,7 @@ import ppi_py
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from emscore.rates.difference import Audits, Population, estimate
@@ -42,11 +42,23 @@ def test_proportions_are_those_of_statsmodels_and_scipy(
 
 
 @pytest.mark.parametrize(("events", "n"), COUNTS)
-def test_weighted_is_clopper_pearson_when_all_rows_weigh_the_same(events: int, n: int) -> None:
+def test_weighted_is_the_mid_p_interval_when_all_rows_weigh_the_same(events: int, n: int) -> None:
+    """Lancaster 1961: the tail counts half of the chance of what was seen."""
+
+    def high(p: float) -> float:
+        return float(stats.binom.cdf(events, n, p) - stats.binom.pmf(events, n, p) / 2 - 0.025)
+
+    def low(p: float) -> float:
+        return float(stats.binom.sf(events - 1, n, p) - stats.binom.pmf(events, n, p) / 2 - 0.025)
+
+    expected = (
+        optimize.brentq(low, 0, 1, xtol=1e-13) if events else 0.0,
+        optimize.brentq(high, 0, 1, xtol=1e-13) if events < n else 1.0,
+    )
     p = events / n
     above, below = (1 / n if some else 0.0 for some in (events < n, events > 0))
     found = ends(weighted(p, p * (1 - p) / n, above, below))
-    assert found == pytest.approx(ends(clopper_pearson(events, n)), abs=1e-9)
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_weighted_goes_over_to_the_normal_interval() -> None:

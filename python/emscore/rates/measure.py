@@ -236,7 +236,7 @@ def _audited(
     )
     fixed = _within(found.rate, found.low, found.high, share, count)
     what = "audits, for these rows only" if finite else "rows and audits"
-    interval = f"sampling of {what} (weighted Clopper-Pearson)"
+    interval = f"sampling of {what} (weighted mid-P Clopper-Pearson)"
     if shape.estimand in ("question-sample", "checkpoints"):
         each, n, _, part = audited_rates(
             sums, finder, shape.to_unit, shape.units, definition, True, shape.confidence
