@@ -1,5 +1,6 @@
 """A small run from labels to a scorer directory. Needs `pip install emscore[distill]`."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,16 @@ def test_a_wrong_recipe_says_where(text: str, message: str, tmp_path: Path) -> N
         recipe.read(path)
 
 
-def test_a_stopped_training_goes_on(labels: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_goes_on(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(Config((labels,), tmp_path, "bag", tokens=600, batch_tokens=200))
     first = torch.load(tmp_path / "checkpoint.pt")
     train(Config((labels,), tmp_path, "bag", tokens=1000, batch_tokens=200))
     second = torch.load(tmp_path / "checkpoint.pt")
     assert first["tokens"] < second["tokens"]
     assert second["place"] > first["place"]
+    assert re.search(r"products in torch\.(float32|bfloat16)", capsys.readouterr().out)
 
 
 def test_a_question_left_out_is_never_shown(labels: Path) -> None:

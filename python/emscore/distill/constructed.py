@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sysconfig
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,7 @@ def _script(rng: Rng) -> str:
     return forms[int(rng.integers(len(forms)))]
 
 
+@cache
 def _library_functions() -> list[str]:
     """Functions of this Python's standard library: code as people write it."""
     found = []
