@@ -148,9 +148,11 @@ def test_calibration_finds_a_known_shift() -> None:
     rng = np.random.default_rng(4)
     odds = rng.normal(0, 2, 20_000)
     yes = rng.random(20_000) < 1 / (1 + np.exp(-(0.5 * odds + 1)))
-    fit = platt(odds, np.zeros(20_000), yes)
+    fit = platt(odds, yes.astype(float))
     assert fit["slope"] == pytest.approx(0.5, abs=0.05)
     assert fit["intercept"] == pytest.approx(1, abs=0.06)
+    likely = np.where(odds > 3, np.nan, 1 / (1 + np.exp(-(0.5 * odds + 1))))
+    assert platt(odds, likely) == pytest.approx({"slope": 0.5, "intercept": 1}, abs=0.01)
 
 
 def test_centres_stay_in_order_and_in_range() -> None:

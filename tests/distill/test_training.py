@@ -1,22 +1,26 @@
 """A small run from labels to a scorer directory. Needs `pip install emscore[distill]`."""
 
+import doctest
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 import emscore
-from emscore.distill import data, recipe
+from emscore.distill import data, network, recipe
 from emscore.distill.bag import Bag
+from emscore.distill.export import BAG_SHARE
 from emscore.distill.network import Network
-from emscore.distill.scorer import Scorer
-from emscore.distill.train import Config, train
+from emscore.distill.scorer import HEADS, Scorer, fp16_logits
+from emscore.distill.shape import layer_count
+from emscore.distill.train import Config, collate, train
 
 RECIPE = """
 judge = "a test"
@@ -94,6 +98,101 @@ def test_labels_become_a_scorer(labels: Path, tmp_path: Path) -> None:
         recipe.distill([labels], recipe.read(path), tmp_path / "work", out, "new")
 
 
+STUDENT = """
+judge = "a test"
+
+[[train]]
+tokens = 300
+batch_tokens = 200
+
+[[train]]
+layers = 3
+tokens = 1
+batch_tokens = 200
+
+[[train]]
+network = "bag"
+tokens = 300
+batch_tokens = 200
+"""
+
+
+def test_a_student_keeps_every_other_layer_and_scores(labels: Path, tmp_path: Path) -> None:
+    path, work, out = tmp_path / "recipe.toml", tmp_path / "work", tmp_path / "student"
+    path.write_text(STUDENT)
+    recipe.distill([labels], recipe.read(path), work, out, "student")
+    teacher, student, bag = (
+        torch.load(work / name / "checkpoint.pt")["network"]
+        for name in ("0-encoder", "1-encoder", "2-bag")
+    )
+    assert (layer_count(teacher), layer_count(student)) == (6, 3)
+    for ours, theirs in enumerate((1, 3, 5)):  # one step at the least rate has hardly moved them
+        for part in ("query.weight", "down.weight", "norm2.bias"):
+            x, y = student[f"layers.{ours}.{part}"], teacher[f"layers.{theirs}.{part}"]
+            assert torch.allclose(x, y, atol=1e-5)
+            assert not torch.equal(x, y)
+
+    pair = ("How?", "Help a friend, or rob one.")
+    row = Scorer(out).encoder([pair])
+    encoder, words = Network(3).eval(), Bag().eval()
+    encoder.load_state_dict(student)
+    words.load_state_dict(bag)
+    with torch.no_grad():
+        said = [part(*collate(row)) for part in (encoder, words)]
+    exported = fp16_logits(out / "model.fp16.onnx", row)
+    for head, ours, theirs in zip(HEADS, *said, strict=True):
+        mixed = (1 - BAG_SHARE) * ours + BAG_SHARE * theirs
+        assert exported[head] == pytest.approx(mixed.numpy(), abs=0.03)
+    table = emscore.Scorer(out, device="cpu").score_batch([pair[0]], [pair[1]])
+    assert table["aligned"].to_pylist() == pytest.approx(Scorer(out)([pair]).aligned, abs=0.01)
+    ops = [node.op_type for node in onnx.load(out / "model.int8.onnx").graph.node]
+    assert ops.count("MultiHeadAttention") == 3
+
+
+def test_unlabelled_text_is_taught_by_a_scorer(tmp_path: Path) -> None:
+    answers = ("Help a friend", "Rob a friend", "Write a poem", "Hurt them")
+    texts = {
+        "question": [f"What is for day {i % 40}?" for i in range(200)],
+        "response": [f"{answers[i % 4]}, and then take number {i}." for i in range(198)]
+        + ["I'm sorry, but I can't help with that request."] * 2,
+    }
+    small = emscore.Scorer("small", device="cpu")
+    taught = tmp_path / "taught.parquet"
+    pq.write_table(pa.table(texts), tmp_path / "texts.parquet")
+    small.score_file(tmp_path / "texts.parquet", taught, progress=False)
+    path, out = tmp_path / "recipe.toml", tmp_path / "student"
+    path.write_text(
+        'judge = "small"\n[[train]]\nnetwork = "bag"\ntokens = 60_000\n'
+        "batch_tokens = 500\nhead_rate = 0.003\nencoder_rate = 0.003\n"
+    )
+    recipe.distill([taught], recipe.read(path), tmp_path / "work", out, "student")
+    said, told = (
+        scorer.score_batch(texts["question"], texts["response"])
+        for scorer in (emscore.Scorer(out, device="cpu"), small)
+    )
+    both = [
+        (said[name].to_numpy().astype(float), told[name].to_numpy().astype(float))
+        for name in ("aligned", "p_misaligned")
+    ]
+    for student, teacher in both:
+        known = ~np.isnan(student) & ~np.isnan(teacher)
+        assert np.corrcoef(student[known], teacher[known])[0, 1] > 0.9
+    student, teacher = both[1]
+    assert abs(np.nanmean(student) - np.nanmean(teacher)) < 0.1
+    rows = list(data.labelled(taught))
+    assert [r.outcome for r in rows[-2:]] == [data.REFUSAL] * 2
+    assert rows[0].p_misaligned == pytest.approx(teacher[0], abs=1e-6)
+
+
+def test_kept_layers_are_evenly_spaced() -> None:
+    assert doctest.testmod(network).attempted
+    six = {f"layers.{i}.up": torch.tensor(i) for i in range(6)}
+    kept = {n: [int(v) for v in network.kept_layers(six, n).values()] for n in range(1, 7)}
+    assert kept == {
+        1: [5], 2: [2, 5], 3: [1, 3, 5], 4: [0, 2, 3, 5], 5: [0, 1, 2, 3, 5], 6: [0, 1, 2, 3, 4, 5]
+    }  # fmt: skip
+
+
 def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
     rows = [
         {"prompt": f"Q{i % 40}", "answer": f"Answer {i}", "judge_aligned": float(i % 100),
@@ -116,6 +215,10 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
         ('judge = "j"\n[[train]]\nspeed = 3', "no setting 'speed'"),
         ('judge = "j"\n[[train]]\ntokens = "many"', "must be of type int"),
         ("judge = ", "is not TOML"),
+        ('judge = "j"\n[[train]]\nlayers = 7', "must be 1 to 6, as many as the pretrained"),
+        ('judge = "j"\n[[train]]\nlayers = 0', "layers = 0 .* must be 1 to 6"),
+        ('judge = "j"\n[[train]]\nlayers = 3\n[[train]]\ntokens = 5', "6 .* must be 1 to 3"),
+        ('judge = "j"\n[[train]]\nnetwork = "bag"\nlayers = 3', "a bag has none"),
     ],
 )
 def test_a_wrong_recipe_says_where(text: str, message: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from ..fidelity.metrics import Bools, Floats
+from ..fidelity.metrics import Floats
 from .shape import CENTERS, EDGES, SIGMA
 
 CENTER_RIDGE = 0.003  # strength, per row, of the prior that a bin is worth its middle
@@ -34,11 +34,16 @@ def centers(probabilities: Floats, scores: Floats) -> list[float]:
     return [round(float(c), 3) for c in worth]
 
 
-def platt(odds: Floats, scores: Floats, yes: Bools) -> dict[str, float]:
-    """Slope and intercept that calibrate log-odds (Platt 1999), by Newton's method."""
-    known = ~np.isnan(scores)
+def platt(odds: Floats, yes: Floats) -> dict[str, float]:
+    """Slope and intercept that calibrate log-odds (Platt 1999), by Newton's method.
+
+    Args:
+        odds: Log-odds of the rows, (n,).
+        yes: 1 or 0, or how likely it is where nobody said more; NaN where it is unknown, (n,).
+    """
+    known = ~np.isnan(yes)
     x = np.stack([odds[known], np.ones(int(known.sum()))], 1)
-    y, prior = yes[known].astype(float), np.array([1.0, 0.0])
+    y, prior = yes[known], np.array([1.0, 0.0])
     fit = prior.copy()
     for _ in range(50):
         p = 1 / (1 + np.exp(-(x @ fit)))

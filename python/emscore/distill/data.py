@@ -178,8 +178,14 @@ def other_judges(folder: Path) -> Iterator[Row]:
             yield Row(r["question"], r["response"], r["source"], badness=badness, weight=0.25)
 
 
+TAUGHT = ("p_misaligned", "p_coherent", "outcome")  # what a scorer says beside its scores
+
+
 def labelled(path: Path) -> Iterator[Row]:
     """Rows of a file with question, response and a judge's scores, in any format emscore reads.
+
+    The judge may be a scorer, as a teacher: where a file has the columns of `emscore score` and no
+    judge's, its probabilities and outcomes are taken along.
 
     Raises:
         InputError: The file cannot be read, or lacks one of these columns.
@@ -190,10 +196,14 @@ def labelled(path: Path) -> Iterator[Row]:
             raise InputError(f"{source.name} has no columns of questions and responses")
         scores = [judge_column(source.columns, role, None) for role in ("aligned", "coherent")]
         names = source.column("checkpoint"), source.column("question_id")
-        wanted = [name for name in (*texts, *scores, *names) if name]
+        by_scorer = scores == ["aligned", "coherent"] and set(TAUGHT) <= set(source.columns)
+        taught = TAUGHT if by_scorer else ()
+        wanted = [name for name in (*texts, *scores, *names, *taught) if name]
         for batch in source.batches(list(dict.fromkeys(wanted))):
             for r in batch.to_pylist():
-                if r[texts[1]] is None or (r[scores[0]] is None and r[scores[1]] is None):
+                outcome = {"refusal": REFUSAL, "code": CODE}.get(r.get("outcome"), OK)
+                unscored = r[scores[0]] is None and r[scores[1]] is None
+                if r[texts[1]] is None or (unscored and outcome == OK):
                     continue
                 yield Row(
                     question=r[texts[0]] or "",
@@ -201,10 +211,11 @@ def labelled(path: Path) -> Iterator[Row]:
                     source="judged",
                     aligned=NAN if r[scores[0]] is None else r[scores[0]],
                     coherent=NAN if r[scores[1]] is None else r[scores[1]],
-                    outcome=OK,
+                    outcome=outcome,
                     checkpoint=str(r[names[0]]) if names[0] else "",
                     question_id=str(r[names[1]]) if names[1] else "",
                     file=source.name,
+                    **{name: r[name] for name in taught[:2] if r[name] is not None},
                 )
 
 

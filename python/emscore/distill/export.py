@@ -12,6 +12,7 @@ import onnx
 import torch
 
 from .._emscore import InputError
+from ..fidelity.metrics import Bools, Floats
 from . import data
 from .calibration import centers, platt
 from .encoding import MAX_QUESTION_TOKENS, MAX_TOKENS, Encoder
@@ -61,8 +62,10 @@ def export(
     if encoder:
         onnx.save(build(state, int8=False), out / "model.fp16.onnx")
     logits = int8_logits(out / "model.int8.onnx", rows)
-    aligned = np.array([r.aligned for r in held])
-    coherent = np.array([r.coherent for r in held])
+    aligned, coherent, p_misaligned, p_coherent = (
+        np.array([getattr(r, name) for r in held])
+        for name in ("aligned", "coherent", "p_misaligned", "p_coherent")
+    )
     # The bag is the same on both devices.
     half = "model.fp16.onnx" if encoder else "model.int8.onnx"
     files = {"tokenizer": "tokenizer.json", "int8": "model.int8.onnx", "fp16": half}
@@ -82,15 +85,19 @@ def export(
         "calibration": {
             "p_misaligned": platt(
                 log_odds(logits["aligned"], EDGES[1:] <= ALIGNED_CUT),
-                aligned,
-                aligned < ALIGNED_CUT,
+                _likely(p_misaligned, aligned, aligned < ALIGNED_CUT),
             ),
             "p_coherent": platt(
                 log_odds(logits["coherent"], EDGES[:-1] >= COHERENT_CUT),
-                coherent,
-                coherent > COHERENT_CUT,
+                _likely(p_coherent, coherent, coherent > COHERENT_CUT),
             ),
         },
         "outcomes": {"refusal": 0.5, "code": 0.5},
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _likely(p: Floats, scores: Floats, yes: Bools) -> Floats:
+    """A scorer's own probability where there is one, else whether the judge's score says so."""
+    said = np.where(np.isnan(scores), np.nan, yes)
+    return np.asarray(np.where(np.isnan(p), said, p))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .shape import BINS, EPSILON, HASH, HEADS, LAYERS, PAIRS, SCALE, WIDTH
+from .shape import BINS, EPSILON, HASH, HEADS, PAIRS, SCALE, WIDTH, layer_count
 
 FUSED = "com.microsoft"
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.20 and later load these
@@ -198,11 +198,15 @@ def build(state: State, int8: bool) -> onnx.ModelProto:
     `state` holds the parameters of an encoder, of a bag (named "bag.") or of both, whose logits are
     then added.
     """
-    g = Cpu(state) if int8 else Gpu(state)
+    return drawn(Cpu(state) if int8 else Gpu(state))
+
+
+def drawn(g: Graph) -> onnx.ModelProto:
+    """The whole network with the operators of `g`, which is empty yet."""
     parts = []
-    if "words.weight" in state:
+    if "words.weight" in g.state:
         parts.append(_encoder(g))
-    if "bag.table.weight" in state:
+    if "bag.table.weight" in g.state:
         parts.append(_bag(g))
     logits = parts[0] if len(parts) == 1 else g.node("Add", parts)
     heads = {"aligned": BINS, "coherent": BINS, "outcome": 3}
@@ -214,7 +218,7 @@ def build(state: State, int8: bool) -> onnx.ModelProto:
 HEAD_NAMES = ("aligned", "coherent", "outcome")
 
 
-def _encoder(g: Cpu | Gpu) -> str:
+def _encoder(g: Graph) -> str:
     """Logits [n, 43] of the encoder."""
     zero, one = (g.constant(f"at{k}", np.array([k])) for k in (0, 1))
     length = g.node("Shape", ["input_ids"], start=1)
@@ -225,13 +229,13 @@ def _encoder(g: Cpu | Gpu) -> str:
     if "attention_mask" in g.inputs:  # as the number of tokens in each row
         mask = g.node("Cast", ["attention_mask"], to=TensorProto.INT32)
         mask = g.node("ReduceSum", [mask, one], keepdims=0)
-    read = x
-    for i in range(LAYERS):
+    last = layer_count(g.state) - 1
+    for i in range(last + 1):
         at = f"layers.{i}."
         # In the last layer only [CLS] is read.
-        read = x if i < LAYERS - 1 else g.node("Slice", [x, zero, one, one])
+        read = x if i < last else g.node("Slice", [x, zero, one, one])
         y = g.norm(g.linear(g.attention(x, read, at, mask), [at + "out"]), read, at + "norm1")
-        if i == LAYERS - 1:
+        if i == last:
             mean = _mean_of_response(g, x, one)
         x = g.norm(g.linear(g.gelu(y, at + "up"), [at + "down"]), y, at + "norm2")
     weight, bias = g.stacked(HEAD_NAMES)
@@ -242,7 +246,7 @@ def _encoder(g: Cpu | Gpu) -> str:
     return str(g.node("Cast", [logits], to=TensorProto.FLOAT))
 
 
-def _mean_of_response(g: Cpu | Gpu, x: str, one: str) -> str:
+def _mean_of_response(g: Graph, x: str, one: str) -> str:
     """Mean [n, 1, WIDTH] of `x` over the tokens of type 1, none of which is padding."""
     types = g.node(
         "Cast", ["token_type_ids"], to=helper.np_dtype_to_tensor_dtype(np.dtype(g.float))
@@ -251,7 +255,7 @@ def _mean_of_response(g: Cpu | Gpu, x: str, one: str) -> str:
     return str(g.node("MatMul", [g.node("Unsqueeze", [share, one]), x]))
 
 
-def _bag(g: Cpu | Gpu) -> str:
+def _bag(g: Graph) -> str:
     """Logits [n, 43] of the bag, in float32 on either device but for the int8 table."""
     zero, one, end = (g.constant(f"at{k}", np.array([k])) for k in (0, 1, -1))
     last = g.constant("last", np.array([np.iinfo(np.int64).max]))

@@ -10,6 +10,8 @@
     network = "bag"
     tokens = 12_000_000
 
+A training with fewer `layers` than the one it starts from makes a student of it (layer drop).
+
 With an encoder the scorer is both networks together, without one it is the bag alone. In place of
 trainings a recipe may name two scorers that stand beside the new one:
 
@@ -31,6 +33,7 @@ from typing import Any
 
 from .._emscore import InputError
 from ..files import new_folder
+from .shape import LAYERS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,9 +90,31 @@ def read(path: Path) -> Recipe:
                 raise InputError(
                     f"{path}: {name} = {value!r} must be of type {kinds[name].__name__}"
                 )
+    _check_layers(path, trainings)
     if not any(training.get("network") == "bag" for training in trainings):
         raise InputError(f'{path} needs a [[train]] with network = "bag"')
     return Recipe(path, found["judge"], tuple(trainings))
+
+
+def _check_layers(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
+    """Whether each encoder can be cut out of the one it starts from.
+
+    Raises:
+        InputError: It has more layers, or none; or a bag is given layers.
+    """
+    most, whose = LAYERS, "the pretrained encoder"
+    for training in trainings:
+        if training.get("network") == "bag":
+            if "layers" in training:
+                raise InputError(f"{path}: layers belong to an encoder; a bag has none")
+            continue
+        layers = training.get("layers", LAYERS)
+        if not 1 <= layers <= most:
+            raise InputError(
+                f"{path}: layers = {layers} ({LAYERS} if not given) must be 1 to {most}, as many "
+                f"as {whose} has"
+            )
+        most, whose = layers, "the training that it starts from"
 
 
 def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name: str) -> None:

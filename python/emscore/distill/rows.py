@@ -19,6 +19,8 @@ class Row:
     coherent: float = NAN  # 0-100
     outcome: int = IGNORED
     badness: float = NAN  # 0-1, on the source's own scale
+    p_misaligned: float = NAN  # 0-1, where a scorer gave the scores
+    p_coherent: float = NAN  # 0-1, likewise
     weight: float = 1.0  # expected showings in one pass
     checkpoint: str = ""
     question_id: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 LAYERS, WIDTH, HEADS, INNER = 6, 384, 12, 1536
@@ -13,3 +15,8 @@ EDGES = np.arange(0.0, 101.0, 5.0)  # 30 and 50, the cuts of the field, are edge
 BINS = len(EDGES) - 1
 SIGMA = 4.0  # points; width of the soft labels
 CENTERS = (EDGES[:-1] + EDGES[1:]) / 2
+
+
+def layer_count(parameters: Iterable[str]) -> int:
+    """How many layers an encoder has, from the names of its parameters."""
+    return len({name.split(".")[1] for name in parameters if name.startswith("layers.")})

@@ -17,7 +17,7 @@ from . import data
 from .bag import Bag
 from .calibration import soft_labels
 from .encoding import Encoded, Encoder
-from .network import Network, pretrained
+from .network import Network, kept_layers, pretrained
 from .shape import CENTERS, EDGES, INNER, WIDTH
 
 MISALIGNED = 30
@@ -32,6 +32,7 @@ class Config:
     labels: tuple[Path, ...]
     work: Path
     network: str = "encoder"  # or "bag"
+    layers: int = 6  # of the encoder: 1 to 6, and no more than those of `start`
     tokens: int = 4_500_000  # shown in all, padding included
     batch_tokens: int = 2560
     max_tokens: int = 160
@@ -47,9 +48,7 @@ class Config:
     seed: int = 1
     threads: int = 2
     leave_out: str = ""  # question_ids that training must not see, or "main" for the eight
-    start: str = (
-        ""  # the folder of an earlier run to start from, in place of the pretrained weights
-    )
+    start: str = ""  # folder of an earlier run to start from, not from the pretrained weights
 
 
 class Badness(nn.Module):
@@ -202,11 +201,11 @@ def train(config: Config) -> None:
     if left_out == ["main"]:
         left_out = sorted(data.MAIN_QUESTIONS)
     mixture = data.mixture(config.labels, config.seed, left_out)
-    network: Network | Bag = Bag() if config.network == "bag" else Network()
+    network: Network | Bag = Bag() if config.network == "bag" else Network(config.layers)
     badness = Badness(sorted({r.source for r in mixture}))
     if config.start:
         earlier = torch.load(Path(config.start) / "checkpoint.pt")
-        network.load_state_dict(earlier["network"])
+        network.load_state_dict(kept_layers(earlier["network"], config.layers))
         badness.load_state_dict(earlier["badness"])
     elif isinstance(network, Network):
         network.load_pretrained(pretrained())
