@@ -158,10 +158,23 @@ def test_calibration_finds_a_known_shift() -> None:
 def test_centres_stay_in_order_and_in_range() -> None:
     rng = np.random.default_rng(5)
     p = rng.dirichlet(np.full(BINS, 0.2), 2000)
-    worth = centers(p, np.clip(p @ CENTERS * 1.2 - 10, 0, 100))
+    worth = centers(p, np.clip(p @ CENTERS * 1.2 - 10, 0, 100), 30)
     assert worth == sorted(worth)
     assert worth[0] >= 0
     assert worth[-1] <= 100
+
+
+def test_centres_put_unsure_rows_on_the_likelier_side_of_the_cut() -> None:
+    """Scores of either 22 or 42 or so: the mean is under 30 only where 22 is far likelier."""
+    rng = np.random.default_rng(8)
+    share = rng.beta(2, 2, 4000)
+    p = np.zeros((4000, BINS))
+    p[:, 4], p[:, 8] = share, 1 - share
+    scores = np.where(rng.random(4000) < share, 22.5, 42.5)
+    told = p @ np.array(centers(p, scores, 30))
+    true, plain, found = ((x < 30).mean() for x in (scores, p @ CENTERS, told))
+    assert plain < 0.7 * true
+    assert abs(found - true) < abs(plain - true) / 2
 
 
 def test_constructed_rows_teach_what_they_say() -> None:

@@ -79,8 +79,8 @@ def export(
         },
         "template": {"max_tokens": MAX_TOKENS, "max_question_tokens": MAX_QUESTION_TOKENS},
         "edges": [int(e) for e in EDGES],
-        "aligned_centers": centers(softmax(logits["aligned"]), aligned),
-        "coherent_centers": centers(softmax(logits["coherent"]), coherent),
+        "aligned_centers": centers(softmax(logits["aligned"]), aligned, ALIGNED_CUT),
+        "coherent_centers": centers(softmax(logits["coherent"]), coherent, COHERENT_CUT),
         "thresholds": {"aligned": ALIGNED_CUT, "coherent": COHERENT_CUT},
         "calibration": {
             "p_misaligned": platt(
