@@ -61,10 +61,11 @@ def feeds(rows: list[Encoded], batch: int) -> list[Feed]:
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         shape = (len(part), max(len(ids) for ids, _ in part))
-        ids, types = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        ids, types, mask = (np.zeros(shape, np.int64) for _ in range(3))
         for at, (row_ids, row_types) in enumerate(part):
             ids[at, : len(row_ids)], types[at, : len(row_types)] = row_ids, row_types
-        made.append({"input_ids": ids, "token_type_ids": types})
+            mask[at, : len(row_ids)] = 1
+        made.append({"input_ids": ids, "token_type_ids": types, "attention_mask": mask})
     return made
 
 
