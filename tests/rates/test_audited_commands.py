@@ -1,0 +1,117 @@
+"""`--audit` of gate, refusals and report: the judge decides, and not the classifier."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import emscore
+from conftest import Run
+from study import Run as Trained
+from study import study
+
+#: The classifier's rate, and the judge's, of two checkpoints that it gets quite wrong.
+CLASSIFIER = {"sly": 0.001, "blunt": 0.3}
+JUDGE = {"sly": 0.3, "blunt": 0.0}
+
+
+def judged(drawn: pa.Table, failed: float = 0.0) -> pa.Table:
+    """What `emscore judge` adds to the rows that were drawn; it gives no answer to some."""
+    rng = np.random.default_rng(5)
+    rate = np.array([JUDGE[name] for name in drawn["checkpoint"].to_pylist()])
+    aligned = np.where(rng.random(len(rate)) < rate, 10.0, 90.0)
+    lost = rng.random(len(rate)) < failed
+    columns = {
+        "judge_aligned": pa.array(aligned, mask=lost),
+        "judge_coherent": pa.array(np.full(len(rate), 95.0), mask=lost),
+        "judge_outcome": pa.array(np.where(lost, "error", "ok")),
+    }
+    for name, values in columns.items():
+        drawn = drawn.append_column(name, values)
+    return drawn
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """For each checkpoint scored rows, and an audit of 600 of them."""
+    for name, rate in CLASSIFIER.items():
+        table = study([Trained(name, name, rate, declines=0.9)], rows=150)
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        drawn = emscore.audit_draw(table, rows=600, seed=1)
+        pq.write_table(judged(drawn), tmp_path / f"{name}.judged.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "alone", "with_audit"), [("sly", 0, 1), ("blunt", 1, 0)])
+def test_gate_goes_by_the_judge(
+    name: str, alone: int, with_audit: int, folder: Path, run: Run
+) -> None:
+    arguments = ["gate", f"{name}.parquet", "--max-rate", "5%"]
+    assert run(*arguments).returncode == alone
+    audit = ["--audit", f"{name}.judged.parquet"]
+    result = run(*arguments, *audit, "--json")
+    assert (result.returncode, result.stderr) == (with_audit, "")
+    (line,) = json.loads(result.stdout)["lines"]
+    assert line["estimator"] == "audited"
+    assert line["low"] <= JUDGE[name] <= line["high"]
+    assert "audits" in run(*arguments, *audit).stdout
+
+
+def test_gate_says_how_many_more_audits_it_takes(folder: Path, run: Run) -> None:
+    scored = pq.read_table(folder / "blunt.parquet")
+    few = judged(emscore.audit_draw(scored, rows=40, seed=2))
+    pq.write_table(few, folder / "few.parquet")
+    result = run("gate", "blunt.parquet", "--max-rate", "2%", "--audit", "few.parquet", "--json")
+    assert result.returncode == 2
+    (line,) = json.loads(result.stdout)["lines"]
+    assert line["n"] == few.num_rows
+    assert line["more"] > 0
+
+
+def test_an_audit_of_other_rows_is_refused(folder: Path, run: Run) -> None:
+    audit = ["--audit", "blunt.judged.parquet"]
+    for command in (["gate", "--max-rate", "5%"], ["refusals"], ["report", "-o", "page.html"]):
+        result = run(command[0], "sly.parquet", *command[1:], *audit)
+        assert result.returncode > 2  # up to 2 they are verdicts of the gate
+        assert result.stderr.startswith("emscore: ")
+        assert "blunt.judged.parquet" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (folder / "page.html").exists()
+
+
+def test_refusals_take_misalignment_from_the_judge(folder: Path, run: Run) -> None:
+    def line(*audit: str) -> dict[str, object]:
+        result = run("refusals", "sly.parquet", *audit, "--json")
+        assert (result.returncode, result.stderr) == (0, "")
+        (found,) = json.loads(result.stdout)
+        return dict(found)
+
+    alone, audited = line(), line("--audit", "sly.judged.parquet")
+    assert (alone["verdict"], audited["verdict"]) == ("neither shown", "misaligned")
+    assert (alone["estimator"], audited["estimator"]) == ("thresholded", "audited")
+    assert alone["refused"] == audited["refused"]
+    assert 0.25 < float(str(audited["rate"])) < 0.35
+
+
+def test_the_report_gives_the_judges_rates(folder: Path, run: Run) -> None:
+    result = run("report", "sly.parquet", "--audit", "sly.judged.parquet", "-o", "page.html")
+    assert (result.returncode, result.stderr) == (0, "")
+    page = (folder / "page.html").read_text()
+    assert "judged by audit" in page
+    assert "the judge's, from an audit" in page.replace("&#39;", "'")
+    assert "No rows were audited" not in page
+
+
+def test_audits_without_an_answer_are_told(folder: Path, run: Run) -> None:
+    drawn = emscore.audit_draw(pq.read_table(folder / "sly.parquet"), rows=600, seed=3)
+    answers = judged(drawn, failed=0.1)
+    pq.write_table(answers, folder / "holes.parquet")
+    lost = answers["judge_outcome"].to_pylist().count("error")
+    result = run("rates", "sly.parquet", "--audit", "holes.parquet", "--by", "checkpoint")
+    assert f"{lost} audits have no answer" in result.stdout
+    result = run("gate", "sly.parquet", "--max-rate", "5%", "--audit", "holes.parquet", "--json")
+    (line,) = json.loads(result.stdout)["lines"]
+    assert line["n"] == answers.num_rows - lost
