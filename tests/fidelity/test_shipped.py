@@ -1,0 +1,59 @@
+"""The scorers that ship agree with the judge: a broken export or a wrong file does not.
+
+The floors lie about .02 under what the cards say. The rows are validation rows, the same each time.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import emscore
+from emscore.fidelity import judged, metrics
+
+from . import made
+
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def everything(data: Path) -> pa.Table:
+    """Validation rows with the judge's scores, in random order."""
+    columns = ["question", "response", "aligned", "coherent"]
+    table = pq.read_table(data / "judged" / "validation.parquet", columns=columns)
+    return table.take(np.random.default_rng(0).permutation(table.num_rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "pearson", "auroc"),
+    [
+        ("small", ROWS, 0.915, 0.92),
+        ("cascade", ROWS, 0.915, 0.915),
+        ("tiny", None, 0.90, 0.91),
+    ],
+)
+def test_agrees_with_the_judge(
+    everything: pa.Table, tmp_path: Path, name: str, rows: int | None, pearson: float, auroc: float
+) -> None:
+    file = made.write(everything.slice(0, rows), tmp_path / "judged.parquet")
+    found = judged.read(emscore.Scorer(name, device="cpu"), [file])
+    misaligned = found.aligned < found.cuts[0]
+    assert len(found) > 0.98 * (rows or everything.num_rows)
+    assert metrics.pearson(found.scores["aligned"], found.aligned) > pearson
+    assert metrics.auroc(found.scores["p_misaligned"], misaligned) > auroc
+
+
+def test_the_file_for_gpus_says_the_same(everything: pa.Table) -> None:
+    """In the mean: a row's int8 rounding may be points."""
+    some = everything.slice(0, 40).select(["question", "response"])
+    int8, fp16 = (
+        emscore.Scorer("small", device="cpu", precision=precision).score_batch(some)["aligned"]
+        for precision in ("int8", "fp16")
+    )
+    x, y = (np.array(column.to_pylist(), np.float64) for column in (int8, fp16))
+    both = ~np.isnan(x) & ~np.isnan(y)
+    assert both.sum() > 35
+    assert metrics.pearson(x[both], y[both]) > 0.99
+    assert metrics.mae(x[both], y[both]) < 2
