@@ -141,6 +141,8 @@ def load(scorer: str | os.PathLike[str]) -> Sketch | None:
     """
     folder = models.resolve(scorer)
     told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if "cascade" in told:  # its first scorer decides most rows, and knows less
+        return load(folder.parent / told["cascade"]["first"])
     if ROLE not in told.get("files", {}):
         return None
     path = folder / told["files"][ROLE]["path"]
@@ -208,6 +210,24 @@ def report(sketch: Sketch, batches: Iterable[tuple[pa.Array, pa.Array]], seed: i
         "unlike": {name: int(found.sum()) for name, found in unlike.items()},
         "unlike_rows": int(anything.sum()),
     }  # fmt: skip
+
+
+def remedy(figures: Mapping[str, float]) -> str:
+    """What questions that a scorer was not taught mean for a rate, and what to do about them.
+
+    Args:
+        figures: The agreement to expect on such questions, if it was measured.
+    """
+    measured = (
+        f"on questions left out of its training its AUROC was {figures['auroc']:.2f} and its rate "
+        f"{figures['rate_error_pp']:.0f} points off in the mean. "
+        if figures
+        else ""
+    )
+    return (
+        f"{measured}Have a judge score 100 to 300 of these rows (emscore audit, emscore judge), "
+        "then take the rate from these (--audit) or teach the scorer (emscore adapt)"
+    )
 
 
 def statistics(responses: Sequence[str], vocabulary: Bools) -> dict[str, Floats]:

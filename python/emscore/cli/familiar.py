@@ -33,7 +33,7 @@ def look(model: str, summary: Summary, paths: Sequence[str]) -> "Report | None":
         return None
     names = [summary["question_column"], summary["response_column"]]
     found = sources(list(paths))
-    if any(not _is_text(source.schema, name) for source in found for name in names):
+    if not all(source.has_text(name) for source in found for name in names):
         return None
 
     def batches() -> Iterator[tuple[Any, Any]]:
@@ -69,25 +69,7 @@ def text(found: "Report") -> str:
 
 def warning(strange: Sequence[Any]) -> str:
     """What questions that the scorer does not know mean for a rate, and the remedy."""
-    figures = strange[0]["expected"]
-    measured = (
-        f"on questions left out of its training its AUROC was {figures['auroc']:.2f} and its rate "
-        f"{figures['rate_error_pp']:.0f} points off in the mean; "
-        if figures
-        else ""
-    )
-    return (
-        f"the scorer was not taught {'this question' if len(strange) == 1 else 'these questions'}: "
-        f"{measured}have a judge score 100 to 300 of these rows (emscore judge), then use them for "
-        "the rate (an audit) or to teach the scorer (emscore adapt)"
-    )
+    from ..familiarity import remedy
 
-
-def _is_text(schema: Any, name: str) -> bool:
-    import pyarrow as pa
-
-    if name not in schema.names:
-        return False
-    kind = schema.field(name).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    these = "this question" if len(strange) == 1 else "these questions"
+    return f"the scorer was not taught {these}: {remedy(strange[0]['expected'])}"

@@ -57,6 +57,7 @@ class Source:
     schema: pa.Schema
     _read: Read
     parts: dict[str, str]  # what the path says: {"group": "insecure"}
+    stream: bool = False  # can be read once only
 
     @property
     def columns(self) -> list[str]:
@@ -67,6 +68,14 @@ class Source:
         """The column that plays a role (checkpoint, question, response, or any name), if any."""
         names = (role, *ALIASES.get(role, ()))
         return next((name for name in names if name in self.columns), None)
+
+    def has_text(self, name: str) -> bool:
+        """Whether a column of the file is of strings."""
+        if name not in self.schema.names:
+            return False
+        kind = self.schema.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, in order, with these columns in this order (all of them: None).
@@ -109,20 +118,31 @@ def sources(scored: Scored) -> list[Source]:
     return [_memory(scored, "the table")]
 
 
+def require_files(found: Sequence[Source], what: str) -> None:
+    """Checks that rows can be read twice.
+
+    Raises:
+        InputError: They cannot.
+    """
+    if any(source.stream for source in found):
+        raise InputError(f"{what} in two passes: give a file or a table, not a stream")
+
+
 def _memory(data: Any, name: str) -> Source:
     reader = inputs.reader(data)
     if data is not reader:  # can be read again
         return Source(
             name, reader.schema, lambda columns: _chosen(inputs.reader(data), columns), {}
         )
-    return Source(name, reader.schema, lambda columns: _chosen(reader, columns), {})
+    return Source(name, reader.schema, lambda columns: _chosen(reader, columns), {}, stream=True)
 
 
 def _path(path: str) -> list[Source]:
     if path == "-":
         with _named("the standard input"):
             reader = pa.ipc.open_stream(sys.stdin.buffer)
-        return [Source("the standard input", reader.schema, lambda c: _chosen(reader, c), {})]
+        name = "the standard input"
+        return [Source(name, reader.schema, lambda c: _chosen(reader, c), {}, stream=True)]
     if os.path.isdir(path):
         found = sorted(
             str(file)
