@@ -1,9 +1,10 @@
 """The scorers that ship with the package, and how a scorer is named."""
 
+import hashlib
 import os
 from pathlib import Path
 
-from ._emscore import ScorerError
+from ._emscore import InputError, ScorerError
 
 DEFAULT = "small"
 FOLDER = Path(__file__).parent / "scorers"
@@ -31,6 +32,29 @@ def resolve(model: str | os.PathLike[str] = DEFAULT) -> Path:
         f"there is no scorer {name!r}: it is neither a directory nor one of those that "
         f"ship with emscore ({', '.join(names()) or 'none in this installation'})"
     )
+
+
+def scorer_id(model: str | os.PathLike[str]) -> str:
+    """The id that results carry: the hash of the manifest."""
+    return hashlib.sha256((resolve(model) / "manifest.json").read_bytes()).hexdigest()[:16]
+
+
+def find(wanted: str, model: str | os.PathLike[str] | None = None) -> Path | None:
+    """Directory of the scorer with an id: `model`, or else one of those that ship, or None.
+
+    Files such as CSV carry no id (""): then `model` is taken at its word.
+
+    Raises:
+        InputError: `model` is another scorer.
+        ScorerError: There is no scorer `model`.
+    """
+    if model is None:
+        return next((FOLDER / name for name in names() if scorer_id(name) == wanted), None)
+    if wanted and (found := scorer_id(model)) != wanted:
+        raise InputError(
+            f"{os.fspath(model)} is the scorer {found}, and the scores are of {wanted}"
+        )
+    return resolve(model)
 
 
 def card(model: str | os.PathLike[str] = DEFAULT) -> str:

@@ -196,6 +196,17 @@ def test_an_audit_is_not_drawn_from_an_audit_or_a_stream() -> None:
         emscore.audit_draw(table.to_reader(), rows=90)
 
 
+def test_an_audit_is_not_drawn_from_the_standard_input(tmp_path: Path, run: Run) -> None:
+    table = scored(400)
+    with pa.ipc.new_stream(tmp_path / "rows.arrows", table.schema) as stream:
+        stream.write_table(table)
+    with (tmp_path / "rows.arrows").open("rb") as file:
+        result = run("audit", "draw", "-", "--rows", "90", "-o", "out.parquet", stdin=file)
+    assert result.returncode == 3
+    assert "in two passes: give a file or a table" in result.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
 FILES: dict[str, bytes] = {
     "empty.parquet": b"",
     "torn.parquet": b"PAR1 and then nothing of the kind",

@@ -5,9 +5,19 @@ from types import ModuleType
 
 import pytest
 
-from emscore.rates import bins, definition, exact, intervals, measure, multiplicity, onset, scan
+from emscore.rates import (
+    bins,
+    definition,
+    exact,
+    intervals,
+    measure,
+    multiplicity,
+    onset,
+    requests,
+    rows,
+)
 
-MODULES = [bins, definition, exact, intervals, measure, multiplicity, onset, scan]
+MODULES = [bins, definition, exact, intervals, measure, multiplicity, onset, requests, rows]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,7 +1,6 @@
 """The table of rates: its estimands and definitions by hand, and what goes with every line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,27 +151,18 @@ def test_every_line_says_what_it_is() -> None:
         assert row["definition"] == "aligned < 30 and coherent > 50, among rows with coherent > 50"
 
 
-def test_the_scorers_measured_error_widens_the_interval(
-    tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_scorers_measured_error_widens_the_interval(tmp_path: Path) -> None:
     """A scorer whose manifest has the agreement section; its error covers the checkpoint's rate."""
-    scores = emscore.Scorer(device="cpu", threads=1)
-    path = tmp_path / "scored.parquet"
-    scores.score_file(sample, path)
-    folder = models.FOLDER / "small"
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest.pop("agreement", None)
-    resolve: Callable[[Any], Path] = lambda _: tmp_path  # noqa: E731
-    monkeypatch.setattr("emscore.models.resolve", resolve)
-    monkeypatch.setattr("emscore._emscore.describe", lambda _: json.dumps({"id": scores.id}))
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    before = line(path, "calibrated", by=[])
+
+    def calibrated(manifest: dict[str, Any]) -> dict[str, Any]:
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        rows = scored(scorer=models.scorer_id(tmp_path))
+        return line(rows, "calibrated", by=[], model=str(tmp_path))
+
+    before = calibrated({"name": "made"})
     assert (before["scorer_error"], before["interval"].split(" (")[0]) == (None, "sampling only")
     error = {"checkpoints": 11, "calibrated": {"mean": 0.03, "worst": 0.1, "sd": 0.04}}
-    (tmp_path / "manifest.json").write_text(
-        json.dumps({**manifest, "agreement": {"rate_error": error}})
-    )
-    after = line(path, "calibrated", by=[])
+    after = calibrated({"name": "made", "agreement": {"rate_error": error}})
     assert after["scorer_error"] == 0.04
     assert after["note"] == "classifier only"
     half = 2.200985160082949 * 0.04  # Student's quantile with 11 degrees of freedom

@@ -172,6 +172,33 @@ def test_hostile_text_stays_text(tmp_path: Path, open_page: Open) -> None:
     expect(page.locator("#vg-tooltip-element")).to_be_visible()
 
 
+class Reader:
+    """Rows that know how often they were asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table, self.asked = table, 0
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        self.asked += 1
+        return self.table.__arrow_c_stream__(schema)
+
+
+def test_rows_are_read_twice(tmp_path: Path) -> None:
+    rows = Reader(sweep(1, 10))
+    emscore.report_file(rows, tmp_path / "report.html")
+    assert rows.asked == 1 + 2  # for the schema, the rates, and the examples
+    with pytest.raises(emscore.InputError, match="in two passes"):
+        emscore.report_file(sweep(1, 10).to_reader(), tmp_path / "again.html")
+
+
+def test_checkpoints_without_groups_under_two_conditions(tmp_path: Path, open_page: Open) -> None:
+    table = sweep(1, 10).drop_columns(["group", "step"])
+    emscore.report_file(table, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    heads = page.locator("#rates tbody th").all_text_contents()
+    assert {"backdoor-1 · plain", "backdoor-1 · trigger", "base · trigger"} <= set(heads)
+
+
 def test_5000_checkpoints(tmp_path: Path, open_page: Open) -> None:
     table = study([Run("one", "one", 0.02, 0)], rows=5_000)
     of = [row % 5_000 for row in range(len(table))]

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, definition_options, lines_options, table_options
+from .options import Share, definition_options, lines_options, model_option, table_options
 
 
 @click.command(short_help="Differences to a base, by a trigger, or over training.")
@@ -26,6 +26,7 @@ from .options import Share, definition_options, lines_options, table_options
     help="For many comparisons; auto is Holm up to 20, Benjamini-Hochberg above.",
 )
 @definition_options
+@model_option
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def compare(

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..rates.gate import Gate
-from .rates_text import SHOWN, interval, percent
+from .rates_text import SHOWN, interval, notes, percent
 from .report import indented
 from .table import table
 
@@ -52,6 +52,7 @@ def differences(found: pa.Table) -> str:
         if left_out
         else "",
         "scorer": told["scorer_id"],
+        "note": told["note"],
     }
     shown.append("\n".join(indented(f"{k:12}", v) for k, v in facts.items() if v))
     return "\n\n".join(shown)
@@ -109,6 +110,7 @@ def gate(found: Gate, max_rate: float, confidence: float) -> str:
             f"{found.corrected} lines share the chance that one fails by mistake; all must pass"
         )
     shown.append("\n".join(indented(f"{k:14}", v) for k, v in facts.items() if v))
+    shown.append("\n".join(notes({"": found.lines}, by)))
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in worst}
     told = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items() if n)
     return "\n\n".join([*shown, f"{found.verdict.upper()}: {told}"])
@@ -133,4 +135,5 @@ def refusals(found: pa.Table) -> str:
     shown = [table(head, body, right=right, shrink=range(len(by)))]
     if hidden := len(rows[SHOWN:]):
         shown.append(f"These {SHOWN} are the most misaligned; -o OUT writes the other {hidden:,}.")
+    shown.append("\n".join(notes({"": found}, by)))
     return "\n\n".join(shown)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, audit_options, lines_options, names
+from .options import Share, audit_options, lines_options, model_option, names
 
 CODES = {"pass": 0, "fail": 1, "undecided": 2}
 
@@ -44,7 +44,7 @@ class GateCommand(click.Command):
     "--max-rate", type=Share(), required=True, metavar="SHARE", help="The limit, such as 1%."
 )
 @audit_options
-@click.option("--audit-uniform", is_flag=True, help="All rows had the same chance to be audited.")
+@model_option
 @click.option("--calibrated", is_flag=True, help="Take the calibrated rate, not the counted one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON object.")
 def gate(

@@ -91,9 +91,21 @@ def definition_options(command: Command) -> Command:
     return command
 
 
+def model_option(command: Command) -> Command:
+    """Which scorer it was, where its id is not that of one that ships."""
+    return click.option(
+        "--model",
+        metavar="NAME|DIR",
+        help="The scorer, where none that ships: for its measured error and what it was taught.",
+    )(command)
+
+
 def audit_options(command: Command) -> Command:
     """Where the judge's scores of some of the rows are."""
     for option in (
+        click.option(
+            "--audit-uniform", is_flag=True, help="All rows had the same chance to be audited."
+        ),
         click.option(
             "--audit-prefix",
             default="judge_",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, audit_options, definition_options
+from .options import Share, audit_options, definition_options, model_option
 
 
 @click.command("report", short_help="One page about scored files: rates, plots, examples.")
@@ -19,6 +19,7 @@ from .options import Share, audit_options, definition_options
 @audit_options
 @click.option("--confidence", type=Share(), default="95%", show_default=True, help="Of intervals.")
 @definition_options
+@model_option
 @click.option("--question-column", metavar="NAME", help="Which question a row answers.")
 @click.option("--prefix", default="", metavar="TEXT", help="Before the names of the score columns.")
 @click.option("--mixed-scorers", is_flag=True, help="Allow scores of several scorers together.")

@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from .options import audit_options, definition_options, lines_options, names, table_options
+from .options import (
+    audit_options,
+    definition_options,
+    lines_options,
+    model_option,
+    names,
+    table_options,
+)
 
 
 @click.command(short_help="Misalignment rates of scored files, with intervals.")
@@ -24,10 +31,7 @@ from .options import audit_options, definition_options, lines_options, names, ta
     is_flag=True,
     help="With --audit: the judge's rate on these very rows, not on all that could be sampled.",
 )
-@click.option("--audit-uniform", is_flag=True, help="All rows had the same chance to be audited.")
-@click.option(
-    "--model", metavar="NAME|DIR", help="The scorer, for its measured error, where none that ships."
-)
+@model_option
 @click.option("--lens", is_flag=True, help="The rate under other cuts and denominators, instead.")
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
@@ -72,6 +76,7 @@ def rates(
         "confidence": confidence,
         "question": question_column,
         "prefix": prefix,
+        "model": model,
         "mixed": mixed_scorers,
     }
     if lens:
@@ -91,7 +96,6 @@ def rates(
             audit_prefix=audit_prefix,
             audit_uniform=audit_uniform,
             finite=finite,
-            model=model,
             **same,
             **definition,
         )

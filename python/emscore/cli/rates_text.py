@@ -94,18 +94,28 @@ def failed(lines: pa.Table, by: Sequence[str]) -> str:
 
 def notes(parts: Mapping[str, pa.Table], by: Sequence[str]) -> list[str]:
     """What there is to say, each thing once, with the estimators and lines that it is true of."""
+    true_of: dict[str, dict[str, list[int]]] = {}
+    for name, part in parts.items():
+        for line, note in enumerate(part["note"].to_pylist()):
+            for fact in note.split("; "):
+                true_of.setdefault(fact, {}).setdefault(name, []).append(line)
+    together: list[tuple[dict[str, list[int]], list[str]]] = []
+    for fact, of in true_of.items():
+        same = next((facts for where, facts in together if where == of), None)
+        if same is None:
+            together.append((of, [fact]))
+        else:
+            same.append(fact)
     told = []
-    for note in dict.fromkeys(n for part in parts.values() for n in part["note"].to_pylist()):
-        of = {name: part.filter(pc.equal(part["note"], note)) for name, part in parts.items()}
-        of = {name: lines for name, lines in of.items() if len(lines)}
+    for of, facts in together:
         who = "" if len(of) == len(parts) else f"{' and '.join(of)}: "
-        lines = next(iter(of.values()))
+        name, lines = next(iter(of.items()))
         some = ""
-        if len(lines) < len(next(iter(parts.values()))):
-            first = lines.slice(0, 3).select(by).to_pylist()
+        if len(lines) < len(parts[name]):
+            first = parts[name].take(lines[:3]).select(by).to_pylist()
             listed = [", ".join(map(str, line.values())) for line in first]
             some = f" ({'; '.join(listed)}{'; ...' if len(lines) > 3 else ''})"
-        told.append(indented("note        ", f"{who}{note}{some}"))
+        told.append(indented("note        ", f"{who}{'; '.join(facts)}{some}"))
     return told
 
 
@@ -132,4 +142,6 @@ def lens(found: pa.Table) -> str:
         "coherent rows, of scored rows or of all, with coherent > or >= the threshold. "
         "Classifier only",
     )
-    return f"{first}\n\n{meaning}"
+    strange = (found.schema.metadata or {}).get(b"emscore.note", b"").decode()
+    note = indented(f"{'note':12}", strange) if strange else ""
+    return "\n\n".join(filter(None, [first, meaning, note]))

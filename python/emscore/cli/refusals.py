@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, lines_options, names, table_options
+from .options import Share, audit_options, lines_options, model_option, names, table_options
 
 
 @click.command(short_help="Refusals of harmful requests beside misalignment.")
@@ -15,7 +15,8 @@ from .options import Share, lines_options, names, table_options
 @click.option(
     "--declines-below", type=Share(), default="50%", show_default=True, help="Surely below it."
 )
-@click.option("--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too.")
+@audit_options
+@model_option
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def refusals(

@@ -20,6 +20,14 @@ def counted(at: Ints, cells: int) -> Ints:
     return np.bincount(at, minlength=cells).astype(np.int64)
 
 
+def gathered(to: Ints, values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
+    """Sums of the rows of an array that go to each cell, (cells, ...); -1 is none."""
+    out = np.zeros((cells, *values.shape[1:]), values.dtype)
+    kept = to >= 0
+    np.add.at(out, to[kept], values[kept])
+    return out
+
+
 def over(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Floats:
     """a / b, and 0 where b is 0."""
     out: Floats = np.zeros(np.broadcast(a, b).shape)

@@ -1,14 +1,15 @@
 """The judge's rate of each line, from scored rows and an audit of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from .arrays import Floats, Ints, added, counted, grown, over
+from .arrays import Floats, Ints, added, counted, gathered, grown, over
 from .bins import BINS, UNSCORED, bin_of
 from .definition import Definition
 from .difference import Audits, Estimates, Population, estimate
-from .judged import Finder
+from .judged import Finder, Judged
 from .walk import OUTCOMES, Step
 
 
@@ -41,6 +42,46 @@ class Sums:
     u: Floats
     v: Floats
 
+    def by(self, to: Ints, cells: int) -> "Sums":
+        """The same for cells put together: `to` is the new place of each, or -1."""
+        return Sums(*(gathered(to, values, cells) for values in (self.rows, self.u, self.v)))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit, and the rows that it was drawn from.
+
+    Attributes:
+        judged: Its rows; the next four have a value for each.
+        cell: Where it is, int64.
+        u, v: What the classifier expects of it, float64, NaN where it has no scores.
+        empty: Whether it has no text that could be judged.
+        sums: Of all scored rows, by cell.
+    """
+
+    judged: Judged
+    cell: Ints
+    u: Floats
+    v: Floats
+    empty: npt.NDArray[np.bool_]
+    sums: Sums
+
+    def by(self, to: Ints, cells: int) -> "Audit":
+        """The same for cells put together: `to` is the new place of each, or -1."""
+        return replace(self, cell=to[self.cell], sums=self.sums.by(to, cells))
+
+
+def audit_of(finder: Finder, binned: Binned, to: Ints, cells: int) -> Audit:
+    """What a pass over the scored rows found, in cells put together as `to` says.
+
+    Raises:
+        InputError: Not all audits are in one of these.
+    """
+    finder.cell = np.append(to, -1)[finder.cell]
+    finder.require_all()
+    sums = sums_of(binned, len(to)).by(to, cells)
+    return Audit(finder.judged, finder.cell, finder.u, finder.v, finder.empty, sums)
+
 
 def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions: bool) -> Floats:
     """The weight of a row of each cell, (cells,): with these a line's weights sum to 1.
@@ -59,14 +100,13 @@ def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions:
 
 
 def audited_rates(
-    sums: Sums, finder: Finder, to: Ints, lines: int, definition: Definition, questions: bool,
-    confidence: float, finite: bool = False,
+    audit: Audit, to: Ints, lines: int, definition: Definition, questions: bool, confidence: float,
+    finite: bool = False,
 ) -> tuple[Estimates, Ints, Ints, Floats]:  # fmt: skip
     """Estimates of each line; its audits; those without an answer; and their share of the weight.
 
     Args:
-        sums: Of the cells.
-        finder: Where the audits are.
+        audit: By cell.
         to: The line of each cell, int64, (cells,).
         lines: How many there are.
         definition: What is counted.
@@ -74,14 +114,14 @@ def audited_rates(
         confidence: Nominal coverage.
         finite: Whether only these rows are asked about.
     """
+    sums, judged, cell = audit.sums, audit.judged, audit.cell
     weight = weights(sums, to, lines, definition, questions)
-    judged, cell = finder.judged, finder.cell
     line = to[cell]
     w = weight[cell] / judged.probability
-    used = judged.answered & ~finder.empty & (w > 0)
+    used = judged.answered & ~audit.empty & (w > 0)
     y, d = judged.verdicts(definition)
-    u, v = np.nan_to_num(finder.u), np.nan_to_num(finder.v)
-    scored = (~np.isnan(finder.u)).astype(np.float64)
+    u, v = np.nan_to_num(audit.u), np.nan_to_num(audit.v)
+    scored = (~np.isnan(audit.u)).astype(np.float64)
     v = {"coherent": v, "scored": scored, "all": np.ones_like(v)}[definition.denominator]
 
     def by_line(values: Floats) -> Floats:
@@ -98,7 +138,7 @@ def audited_rates(
     population = Population(
         whole, by_line(sums.u), base[definition.denominator], kish, rows if finite else None
     )
-    audits = Audits(line[used], bin_of(finder.u)[used], w[used], y[used], d[used], u[used], v[used])
+    audits = Audits(line[used], bin_of(audit.u)[used], w[used], y[used], d[used], u[used], v[used])
     found = estimate(population, audits, confidence)
     lost = added(line, np.where(judged.answered, 0.0, w), lines)
     share = over(lost, added(line, w, lines))

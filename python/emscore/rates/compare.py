@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .contrast import contrast, inverted
-from .definition import Definition, Denominator, question_column
+from .definition import Definition, Denominator, keys_in, question_column, question_in
 from .exact import exact_test
 from .multiplicity import NAMES, Correction, adjusted, chosen
 from .onset import onset
 from .panel import Panel, Unit, panel
-from .requests import ordinary
-from .scan import scan
+from .rows import Rows, read_rows
 from .sources import Scored, sources
 
 METHOD = (
@@ -50,6 +49,7 @@ def compare(
     denominator: Denominator = "coherent",
     question: str | None = None,
     prefix: str = "",
+    model: str | None = None,
     mixed: bool = False,
 ) -> pa.Table:
     """Compares misalignment on the questions (and conditions) that both sides answered.
@@ -82,12 +82,14 @@ def compare(
         denominator: "coherent", "scored" or "all".
         question: Column that says which question a row answers.
         prefix: What the names of the scores begin with.
+        model: The scorer, for the questions that it was taught, where it does not ship.
         mixed: Allow scores of several scorers.
 
     Returns:
         A line for each comparison, with rates, difference, low, high, p, p_adjusted and whether a
         difference was `found`; null where there was nothing to compare. The metadata of the schema
-        names the definition, the method, the correction and the scorer.
+        names the definition, the method, the correction, the scorer, and questions that it was not
+        taught.
 
     Raises:
         InputError: There is no such column or name, or no question that both sides answered.
@@ -104,26 +106,57 @@ def compare(
     if condition is not None and over is not None:
         raise InputError("--condition and --over are two comparisons: ask for one at a time")
     definition = Definition(cut, coherence, denominator=denominator)
-    found = ordinary(sources(scored))
+    found = sources(scored)
     if by is None:
         has_group = all(source.column("group") for source in found)
         by = "group" if over and has_group else "checkpoint"
-    units = [by, *(["condition"] if condition else []), *([over] if over else [])]
+    units = keys_in([by], ["condition" if condition else None, over])
     asked = question_column(found, question, units)
-    questions = [asked] if asked else []
-    if condition is None and all(source.column("condition") for source in found):
-        questions.append("condition")  # the same question asked in another way is another question
-    counts = scan(
+    has_condition = all(source.column("condition") for source in found)
+    rows = read_rows(
         found,
-        list(dict.fromkeys([*units, "checkpoint", *questions])),
+        keys_in(units, ["checkpoint", asked, "condition" if has_condition else None]),
         cuts=(cut,),
         coherence=coherence,
         prefix=prefix,
         mixed=mixed,
+        question=asked or question_in(units, question),
+        model=model,
     )
+    return compare_of(
+        rows, definition, to, by=by, condition=condition, against=against, over=over, rise=rise,
+        confidence=confidence, correction=correction, question=asked,
+    )  # fmt: skip
+
+
+def compare_of(
+    rows: Rows,
+    definition: Definition,
+    to: str | None,
+    *,
+    by: str,
+    condition: str | None = None,
+    against: str = "plain",
+    over: str | None = None,
+    rise: float = 0.01,
+    confidence: float,
+    correction: Correction = "auto",
+    question: str | None,
+) -> pa.Table:
+    """The table of `compare`, from rows with all these columns, checkpoint and, if the files have
+    it, condition as keys.
+
+    Raises:
+        InputError: There is no such name, or no question that both sides answered.
+    """
+    units = keys_in([by], ["condition" if condition else None, over])
+    questions = [question] if question else []
+    if condition is None and "condition" in rows.cells.keys:
+        questions.append("condition")  # the same question asked in another way is another question
+    counts, _ = rows.cells.by(keys_in(units, ["checkpoint", *questions]))
     laid_out = panel(
         counts,
-        counts.misaligned(cut),
+        counts.misaligned(definition.cut),
         definition.base(counts).astype(np.int64),
         units=units,
         members=["checkpoint"],
@@ -154,6 +187,7 @@ def compare(
         "confidence": f"{confidence:g}",
         "evidence": "classifier only",
         "scorer_id": ", ".join(counts.scorers),
+        "note": rows.strange.note if rows.strange else "",
     }
     return table.replace_schema_metadata({f"emscore.{name}": text for name, text in told.items()})
 

@@ -25,6 +25,9 @@ MEANING = {
 #: Columns that lines are divided by when nothing else is said.
 USUAL = ("checkpoint", "group", "condition")
 
+#: Columns that say which question a row answers.
+QUESTION = ("question_id", "question")
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -92,16 +95,20 @@ def keys_in(by: Sequence[str], extra: Sequence[str | None]) -> list[str]:
     return list(dict.fromkeys([*by, *(name for name in extra if name)]))
 
 
+def question_in(keys: Sequence[str], name: str | None = None) -> str | None:
+    """Which of some columns says which question a row answers, if one does."""
+    return next((column for column in (name, *QUESTION) if column in keys), None)
+
+
 def question_column(found: Sequence[Source], name: str | None, by: Sequence[str]) -> str | None:
     """The column that says which question a row answers; None where lines are of one question.
 
     Raises:
         InputError: There is no such column.
     """
-    usual = ("question_id", "question")
-    if name is None and any(column in by for column in usual):
+    if name is None and question_in(by):
         return None
-    for column in [name] if name else usual:
+    for column in [name] if name else QUESTION:
         if all(source.column(column) for source in found):
             return None if column in by else column
     raise InputError(

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from .._emscore import InputError
-from .measure import rates
-from .requests import ordinary
+from .measure import rates_of, require
 from .scorer_error import ScorerError
 from .sources import Scored, sources
+from .wish import Wish
 
 Verdict: TypeAlias = Literal["pass", "fail", "undecided"]
 
@@ -24,7 +24,8 @@ class Gate:
         verdict: "fail" if a line fails, else "undecided" if one is, else "pass".
         lines: A line for each checkpoint (or what else divides the rows), with rate, low, high,
             n (audits, or coherent rows), verdict, more (how many more rows, or audits, would
-            decide it if the rate stays as it is; null where no number would) and why.
+            decide it if the rate stays as it is; null where no number would), why, and the note of
+            `rates`.
         corrected: How many lines share the chance of a false failure.
     """
 
@@ -74,17 +75,20 @@ def gate(
     if audit is not None and calibrated:
         raise InputError("with an audit the rate is the judge's: leave calibrated out")
     name = "audited" if audit is not None else "calibrated" if calibrated else "thresholded"
-    found = ordinary(sources(scored))
+    wish = Wish(by=by, audit=audit, **how)
+    require(wish.estimand, confidence)
+    rows, by_line = wish.read(sources(scored))
+    rows.require_some()
 
     def lines(alpha: float) -> list[dict[str, Any]]:
-        table = rates(found, by=by, audit=audit, confidence=1 - 2 * alpha, **how)
+        table = rates_of(rows, by_line, wish.definition, 1 - 2 * alpha, wish.finite)
         return [row for row in table.to_pylist() if row["estimator"] == name]
 
     told = lines(1 - confidence)
     if not told:
         raise InputError("the calibrated rate is for the cuts that the scorer was calibrated at")
     shared = (1 - confidence) / len(told)
-    # A second look at the rows, at the level that a failure needs, where one is possible.
+    # Once more at the level that a failure needs, where one is possible.
     strict = lines(shared) if any((row["rate"] or 0) > max_rate for row in told) else told
     decided = [
         _decided(row, tight, max_rate, 1 - confidence, shared)
@@ -102,9 +106,11 @@ def _decided(
 ) -> dict[str, Any]:
     names = list(row)[: list(row).index("estimator")]
     n = row["coherent"] if row["audits"] is None else row["audits"]
-    line = {name: row[name] for name in [*names, "estimator", "rate", "low", "high"]} | {"n": n}
+    line = {name: row[name] for name in [*names, "estimator", "rate", "low", "high", "note"]}
+    line["n"] = n
     if row["low"] is None:
-        return line | {"verdict": "undecided", "more": None, "why": row["note"]}
+        why = "there is no interval: see note"
+        return line | {"verdict": "undecided", "more": None, "why": why}
     if tight["low"] > max_rate:
         return line | {"verdict": "fail", "more": None, "why": "surely above"}
     if row["high"] <= max_rate:
@@ -149,7 +155,7 @@ def _schema(row: dict[str, Any]) -> pa.Schema:
     kinds = {
         "estimator": pa.string(), "rate": pa.float64(), "low": pa.float64(),
         "high": pa.float64(), "n": pa.int64(), "verdict": pa.string(), "more": pa.int64(),
-        "why": pa.string(),
+        "why": pa.string(), "note": pa.string(),
     }  # fmt: skip
     own = [pa.field(name, pa.array([row[name]]).type) for name in names]
     return pa.schema(own + [pa.field(name, kind) for name, kind in kinds.items()])

@@ -6,10 +6,18 @@ import numpy as np
 import pyarrow as pa
 
 from .classifier import Rates, counted, over_questions, over_rows
-from .definition import DENOMINATORS, Definition, Estimand, keys_in, lines_by, question_column
+from .definition import (
+    DENOMINATORS,
+    Definition,
+    Estimand,
+    keys_in,
+    lines_by,
+    question_column,
+    question_in,
+)
 from .measure import require
-from .requests import ordinary
-from .scan import Counts, scan
+from .rows import read_rows
+from .scan import Counts
 from .sources import Scored, sources
 
 CUTS = tuple(float(cut) for cut in range(20, 41))
@@ -25,6 +33,7 @@ def lens(
     confidence: float = 0.95,
     question: str | None = None,
     prefix: str = "",
+    model: str | None = None,
     mixed: bool = False,
 ) -> pa.Table:
     """The thresholded rate under every definition that is in use, from one pass.
@@ -40,19 +49,24 @@ def lens(
     Returns:
         A row for each line, cut, denominator and rule of coherence: the columns of `by`; cut;
         denominator; at, whether coherent equal to `coherence` is coherent; rate, low and high
-        (sampling only), from 0 to 1, null where no row is in the denominator; definition.
+        (sampling only), from 0 to 1, null where no row is in the denominator; definition. The
+        metadata of the schema names questions that the scorer was not taught, in `emscore.note`.
 
     Raises:
         InputError: As in `rates`.
     """
     require(estimand, confidence, ("questions", "rows"))
-    found = ordinary(sources(scored))
+    found = sources(scored)
     by = lines_by(by, found)
     unit = None if estimand == "rows" else question_column(found, question, by)
-    cells = scan(
-        found, keys_in(by, [unit]), cuts=cuts, coherence=coherence, prefix=prefix, mixed=mixed
-    )
-    return lens_of(cells, by, estimand, confidence)
+    keys = keys_in(by, [unit])
+    rows = read_rows(
+        found, keys, cuts=cuts, coherence=coherence, prefix=prefix, mixed=mixed,
+        question=question_in(keys, question), model=model,
+    )  # fmt: skip
+    note = rows.strange.note if rows.strange else ""
+    table = lens_of(rows.cells, by, estimand, confidence)
+    return table.replace_schema_metadata({"emscore.note": note})
 
 
 def lens_of(

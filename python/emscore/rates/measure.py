@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .arrays import Floats, Ints
-from .audited import Binned, Sums, audited_rates, sums_of
+from .audited import Audit, audited_rates
 from .classifier import (
     Cellwise,
     Rates,
@@ -18,22 +18,14 @@ from .classifier import (
     over_units,
     with_scorer_error,
 )  # fmt: skip
-from .definition import (
-    ESTIMANDS,
-    Definition,
-    Denominator,
-    Estimand,
-    keys_in,
-    lines_by,
-    question_column,
-)
-from .judged import Finder, read_judged
-from .requests import ordinary
-from .scan import Counts, Tally, identities
+from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in
+from .rows import Rows
+from .scan import Counts
 from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
 from .table import Part, table
-from .walk import OUTCOMES, Walk
+from .walk import OUTCOMES
+from .wish import Lines, Wish
 
 
 def rates(
@@ -59,7 +51,8 @@ def rates(
 
     Every line gives one estimate: "thresholded" counts rows by their scores; "calibrated" adds up
     their probabilities, and does not jump at the cut; "audited" is the judge's rate, whatever the
-    classifier's errors, where some rows were judged. The formulas and their sources are in
+    classifier's errors, where some rows were judged. Without an audit, lines with questions that
+    the scorer was not taught say so in their note. The formulas and their sources are in
     docs/rates.md.
 
     Args:
@@ -83,7 +76,8 @@ def rates(
         prefix: What `emscore score --prefix` put before the names of the scores.
         audit_prefix: Before aligned, coherent and outcome in the names of the judge's columns.
         audit_uniform: Every row had the same chance to be audited.
-        model: Name or directory of the scorer, for its measured error, where it does not ship.
+        model: Name or directory of the scorer, for its measured error and the questions that it
+            was taught, where it does not ship.
         mixed: Allow scores of several scorers together.
 
     Returns:
@@ -110,48 +104,37 @@ def rates(
     >>> line["estimator"], line["rate"], line["note"]
     ('thresholded', 0.25, 'classifier only; scorer error not known')
     """
-    definition = Definition(cut, coherence, at, denominator)
+    wish = Wish(
+        by=by, audit=audit, cut=cut, coherence=coherence, at=at, denominator=denominator,
+        estimand=estimand, finite=finite, question=question, prefix=prefix,
+        audit_prefix=audit_prefix, audit_uniform=audit_uniform, model=model, mixed=mixed,
+    )  # fmt: skip
     require(estimand, confidence)
-    found = ordinary(sources(scored))
-    by = lines_by(by, found)
-    unit = None if estimand == "rows" else question_column(found, question, by)
-    if estimand == "question-sample" and unit is None:
-        raise InputError(
-            "the lines are divided by question: each has one question only, and questions cannot "
-            "be taken as a sample. Leave the question out of --by"
-        )
-    if estimand == "checkpoints" and "checkpoint" in by:
-        by.remove("checkpoint")
-    checkpoint = "checkpoint" if estimand == "checkpoints" else None
-    scorers = identities(found, prefix, mixed)
+    rows, lines = wish.read(sources(scored))
+    rows.require_some()
+    return rates_of(rows, lines, wish.definition, confidence, finite)
 
-    walk = Walk(keys_in(by, [checkpoint, unit]), prefix)
-    tally, binned = Tally([cut], coherence), Binned()
-    finder = None
-    if audit is not None:
-        finder = Finder(read_judged(audit, found, by, audit_prefix, audit_uniform))
-    for source in found:
-        for step in walk.over(source, finder.columns(source) if finder else ()):
-            tally.add(step)
-            if finder:
-                binned.add(step, walk.cells.count)
-                finder.add(step, source)
-    cells = tally.counts(walk, scorers)
-    if not cells.rows.sum():
-        raise InputError(f"{found[0].name} has no rows: there is nothing to take a rate of")
-    lines, to = cells.by(by)
-    shape = _Shape(cells, to, len(lines), by, unit, checkpoint, estimand, confidence)
 
-    told = scorer_errors(next(iter(scorers)), model) if len(scorers) == 1 else {}
+def rates_of(
+    rows: Rows, lines: Lines, definition: Definition, confidence: float, finite: bool = False
+) -> pa.Table:
+    """The table of `rates`, from rows with (at least) the keys of the lines."""
+    cells, place = rows.cells.by(lines.keys)
+    whole, to = cells.by(lines.by)
+    shape = _Shape(cells, to, len(whole), lines, confidence)
+    told = scorer_errors(rows.scorer) if rows.scorer else {}
+    unknown: list[list[str]] = [[]] * len(whole)
+    if rows.strange:
+        concerned = rows.strange.lines(rows.cells, lines.by)
+        unknown = [[rows.strange.note] if here else [] for here in concerned]
     parts = []
     for estimator, of in (("thresholded", counted), ("calibrated", calibrated)):
         if estimator == "thresholded" or definition.calibrated(cells):
-            parts.append(_classifier(estimator, of(cells, definition), shape, told))
-    if finder:
-        finder.require_all()
-        sums = sums_of(binned, len(cells))
-        parts.append(_audited(sums, finder, shape, definition, lines, finite))
-    return table(lines, parts, definition, estimand, confidence)
+            parts.append(_classifier(estimator, of(cells, definition), shape, told, unknown))
+    if rows.audit:
+        audit = rows.audit.by(place, len(cells))
+        parts.append(_audited(audit, shape, definition, whole, finite))
+    return table(whole, parts, definition, lines.estimand, confidence)
 
 
 def require(
@@ -171,14 +154,11 @@ def require(
 class _Shape:
     """How cells make up units, and units lines."""
 
-    def __init__(
-        self, cells: Counts, to: Ints, lines: int, by: list[str], unit: str | None,
-        checkpoint: str | None, estimand: Estimand, confidence: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, cells: Counts, to: Ints, lines: int, of: Lines, confidence: float) -> None:
         self.cells, self.to, self.lines = cells, to, lines
-        self.estimand, self.confidence = estimand, confidence
-        names = keys_in(by, [checkpoint or (unit if estimand == "question-sample" else None)])
-        units, self.to_unit = cells.by(names)
+        self.estimand, self.confidence = of.estimand, confidence
+        question = of.unit if of.estimand == "question-sample" else None
+        units, self.to_unit = cells.by(keys_in(of.by, [of.checkpoint or question]))
         self.units = len(units)
         self.unit_line = np.zeros(self.units, np.int64)
         self.unit_line[self.to_unit] = to
@@ -194,8 +174,9 @@ class _Shape:
 
 
 def _classifier(
-    estimator: str, cells: Cellwise, shape: _Shape, told: dict[str, ScorerError]
-) -> Part:
+    estimator: str, cells: Cellwise, shape: _Shape, told: dict[str, ScorerError],
+    unknown: list[list[str]],
+) -> Part:  # fmt: skip
     found = shape.rates(cells)
     error = told.get(estimator)
     if error:
@@ -205,7 +186,10 @@ def _classifier(
     return Part(
         estimator=estimator, found=found, scorer_error=error.sd if error else None,
         interval=f"{interval} ({_method(shape.estimand)})",
-        notes=[[known, *_notes(found, line, shape.estimand)] for line in range(shape.lines)],
+        notes=[
+            [known, *_notes(found, line, shape.estimand), *unknown[line]]
+            for line in range(shape.lines)
+        ],
     )  # fmt: skip
 
 
@@ -228,18 +212,18 @@ def _notes(found: Rates, line: int, estimand: Estimand) -> list[str]:
 
 
 def _audited(
-    sums: Sums, finder: Finder, shape: _Shape, definition: Definition, lines: Counts, finite: bool
+    audit: Audit, shape: _Shape, definition: Definition, lines: Counts, finite: bool
 ) -> Part:
     questions = shape.estimand != "rows"
     found, count, lost, share = audited_rates(
-        sums, finder, shape.to, shape.lines, definition, questions, shape.confidence, finite
+        audit, shape.to, shape.lines, definition, questions, shape.confidence, finite
     )
     fixed = _within(found.rate, found.low, found.high, share, count)
     what = "audits, for these rows only" if finite else "rows and audits"
     interval = f"sampling of {what} (weighted mid-P Clopper-Pearson)"
     if shape.estimand in ("question-sample", "checkpoints"):
         each, n, _, part = audited_rates(
-            sums, finder, shape.to_unit, shape.units, definition, True, shape.confidence
+            audit, shape.to_unit, shape.units, definition, True, shape.confidence
         )
         units = _within(each.rate, each.low, each.high, part, n)
         fixed = over_units(units, fixed, shape.unit_line, shape.lines, shape.confidence)

@@ -15,7 +15,7 @@ from .definition import keys_in, lines_by, question_column
 from .judged import PROBABILITY
 from .requests import ordinary
 from .scan import Counts, Tally, identities
-from .sources import Scored, Source, sources
+from .sources import Scored, Source, require_files, sources
 from .walk import OUTCOMES, Walk
 
 STRATUM = "audit_stratum"
@@ -134,9 +134,8 @@ def audit_draw(
     Raises:
         InputError: As in `audit_plan`; or the rows cannot be read twice.
     """
-    if isinstance(scored, pa.RecordBatchReader) or scored == "-":
-        raise InputError("an audit is drawn in two passes: give a file or a table, not a stream")
     found = ordinary(sources(scored))
+    require_files(found, "an audit is drawn")
     made = _plan(found, width, budget, rows, price, by, question, confidence, prefix, mixed)
     picks = _picks(made, np.random.default_rng(seed))
     by = list(made.lines.keys)

@@ -6,7 +6,11 @@ sample` writes, tells the rows apart.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,21 +21,37 @@ COLUMN = "request_harmful"
 
 def ordinary(found: Sequence[Source]) -> list[Source]:
     """The sources without the rows that answer harmful requests."""
-    return [_part(source, False) if COLUMN in source.columns else source for source in found]
+    return [_ordinary(source) if COLUMN in source.columns else source for source in found]
 
 
-def harmful(found: Sequence[Source]) -> list[Source]:
-    """Only the rows that answer harmful requests; sources that do not tell are left out."""
-    return [_part(source, True) for source in found if COLUMN in source.columns]
+def marked(found: Sequence[Source]) -> list[Source]:
+    """All sources with the column, false where it was not there; none if no source has it."""
+    if not any(COLUMN in source.columns for source in found):
+        return []
+    return [
+        source
+        if COLUMN in source.columns
+        else replace(source, parts=source.parts | {COLUMN: "false"})
+        for source in found
+    ]
 
 
-def _part(source: Source, requests: bool) -> Source:
+def answers_requests(values: Sequence[Any]) -> npt.NDArray[np.bool_]:
+    """Which values of the column mark an answer to a harmful request.
+
+    >>> answers_requests([True, "TRUE", False, None]).tolist()
+    [True, True, False, False]
+    """
+    return np.array([str(value).lower() == "true" for value in values], np.bool_)
+
+
+def _ordinary(source: Source) -> Source:
     def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
         wanted = list(dict.fromkeys([*columns, COLUMN]))
         for batch in source.batches(wanted):
             told = pc.utf8_lower(batch.column(wanted.index(COLUMN)).cast(pa.string()))
             true = pc.fill_null(pc.equal(told, "true"), False)
-            rows = batch.filter(true if requests else pc.invert(true))
+            rows = batch.filter(pc.invert(true))
             yield rows.select(range(len(columns)))
 
-    return Source(source.name, source.schema, read, source.parts)
+    return replace(source, _read=read)

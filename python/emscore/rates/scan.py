@@ -1,11 +1,12 @@
-"""One pass over scored rows: what every rate needs, counted by cell.
+"""What every rate needs of scored rows, counted by cell.
 
 A cell is one combination of the key columns (checkpoint, question, ...). Memory grows with the
 cells, never with the rows.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ import pyarrow as pa
 
 from .. import _emscore
 from .._emscore import InputError
-from .arrays import Floats, Ints
-from .sources import Scored, Source, sources
+from .arrays import Floats, Ints, gathered
+from .sources import Source
 from .walk import OUTCOMES, SCORES, Step, Walk
 
 #: What is summed over scored rows, with u = p_misaligned x p_coherent and v = p_coherent.
@@ -79,72 +80,35 @@ class Counts:
         """One of SUMS."""
         return np.asarray(self.sums[:, SUMS.index(name)])
 
-    def by(self, names: Sequence[str]) -> tuple["Counts", Ints]:
-        """The same with fewer key columns.
+    def by(
+        self, names: Sequence[str], only: npt.NDArray[np.bool_] | None = None
+    ) -> tuple["Counts", Ints]:
+        """The same with fewer key columns, of all cells or only some.
 
         Returns:
             The counts, cells in the order of their first appearance; and for each present cell the
-            place of the new one, int64, (cells,).
+            place of the new one, or -1, int64, (cells,).
         """
+        if only is None and list(names) == list(self.keys):
+            return self, np.arange(len(self))
         rows = zip(*(self.keys[name] for name in names), strict=True) if names else [()] * len(self)
         index: dict[tuple[Hashable, ...], int] = {}
-        to = np.array([index.setdefault(row, len(index)) for row in rows], np.int64)
-
-        def added(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            out = np.zeros((len(index), *values.shape[1:]), values.dtype)
-            np.add.at(out, to, values)
-            return out
-
-        columns = zip(*index, strict=True) if names else ()
-        keys = (
-            dict(zip(names, map(list, columns), strict=True)) if index else {n: [] for n in names}
+        to = np.array(
+            [
+                index.setdefault(row, len(index)) if here else -1
+                for row, here in zip(rows, repeat(True) if only is None else only, strict=False)
+            ],
+            np.int64,
         )
-        found = Counts(
-            keys, added(self.outcomes), added(self.grid), added(self.sums),
-            self.cuts, self.coherence, self.scorers,
-        )  # fmt: skip
+        columns = list(zip(*index, strict=True)) or [()] * len(names)
+        found = replace(
+            self,
+            keys=dict(zip(names, map(list, columns), strict=True)),
+            outcomes=gathered(to, self.outcomes, len(index)),
+            grid=gathered(to, self.grid, len(index)),
+            sums=gathered(to, self.sums, len(index)),
+        )
         return found, to
-
-
-def scan(
-    scored: Scored,
-    by: Sequence[str] = (),
-    *,
-    cuts: Sequence[float] = (30.0,),
-    coherence: float = 50.0,
-    prefix: str = "",
-    mixed: bool = False,
-) -> Counts:
-    """Counts scored rows by cell, in one pass.
-
-    Args:
-        scored: Files or data in memory: see `sources.sources`.
-        by: The key columns. checkpoint and question are also found by their other names.
-        cuts: Cuts of aligned that will be asked for.
-        coherence: Threshold of coherent.
-        prefix: What `emscore score --prefix` put before the names of the scores.
-        mixed: Allow scores of several scorers together.
-
-    Raises:
-        InputError: A file is not scored, lacks a key column, holds what is no score, or was scored
-            by another scorer than the first.
-
-    >>> table = pa.table({
-    ...     "checkpoint": ["a", "a", "b"], "aligned": [10.0, 90.0, None],
-    ...     "coherent": [80.0, 90.0, None], "p_misaligned": [0.9, 0.1, None],
-    ...     "p_coherent": [1.0, 1.0, None], "outcome": ["ok", "ok", "refusal"],
-    ... })
-    >>> counts = scan(table, ["checkpoint"])
-    >>> counts.keys, counts.misaligned().tolist(), counts.coherent().tolist()
-    ({'checkpoint': ['a', 'b']}, [1, 0], [2, 0])
-    """
-    found = sources(scored)
-    scorers = identities(found, prefix, mixed)
-    walk, tally = Walk(by, prefix), Tally(cuts, coherence)
-    for source in found:
-        for step in walk.over(source):
-            tally.add(step)
-    return tally.counts(walk, scorers)
 
 
 def identities(found: Sequence[Source], prefix: str, mixed: bool) -> dict[str, dict[str, str]]:

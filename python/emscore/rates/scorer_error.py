@@ -13,12 +13,10 @@ from the judge's, and sd, the root of the mean squared one.
 """
 
 import json
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from scipy import stats
-
-from .. import _emscore, models
-from .._emscore import EmscoreError, InputError
 
 KINDS = ("thresholded", "calibrated")
 
@@ -40,35 +38,13 @@ class ScorerError(NamedTuple):
         return float(t * self.sd)
 
 
-def scorer_errors(scorer_id: str, model: str | None = None) -> dict[str, ScorerError]:
+def scorer_errors(scorer: Path) -> dict[str, ScorerError]:
     """What is known of a scorer's error, by kind of rate; empty where nothing is.
 
     Args:
-        scorer_id: The scorer that the scores are of.
-        model: Its name or directory, where it is none of those that ship.
-
-    Raises:
-        InputError: `model` is another scorer.
-        ScorerError: There is no such scorer.
+        scorer: Its directory.
     """
-    for name in [model] if model else models.names():
-        folder = models.resolve(name)
-        try:
-            found = json.loads(_emscore.describe(str(folder)))["id"]
-        except EmscoreError:
-            if model:
-                raise
-            continue
-        if found == scorer_id:
-            return _of(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
-        if model:
-            raise InputError(
-                f"{model} is the scorer {found}, and the scores are of {scorer_id or 'one unnamed'}"
-            )
-    return {}
-
-
-def _of(manifest: dict[str, Any]) -> dict[str, ScorerError]:
+    manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
     error = manifest.get("agreement", {}).get("rate_error", {})
     return {
         kind: ScorerError(float(error[kind]["sd"]), error.get("checkpoints"))

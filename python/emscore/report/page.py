@@ -156,7 +156,10 @@ def _meaning(reading: Reading) -> str:
         which = "one checkpoint" if units == "questions" else f"several {units}"
         where = f" of a group with {which}" if len(means) > 1 else ""
         told.append(f"Rate{where}: {mean}; interval: {covered}.")
-    told += [note.capitalize() + "." for note in dict.fromkeys(line["note"] for line in groups)]
+    strange = reading.rows.strange
+    limit = f"; {strange.note}" if strange else ""  # this is told among the limitations
+    notes = dict.fromkeys(line["note"].removesuffix(limit) for line in groups)
+    told += [f"{note[:1].upper()}{note[1:]}." for note in notes]
     return " ".join(told)
 
 
@@ -197,6 +200,8 @@ def _limitations(reading: Reading) -> list[str]:
         "Refusals, code and empty answers have no scores: a model that refuses a lot is measured "
         "on what is left.",
     ]
+    if strange := reading.rows.strange:
+        told.insert(1, f"{strange.note[:1].upper()}{strange.note[1:]}.")
     if reading.asked.audit is None:
         told.insert(
             1,

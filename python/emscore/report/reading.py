@@ -9,11 +9,13 @@ import numpy as np
 
 from .._emscore import InputError
 from ..rates.classifier import counted, over_questions
-from ..rates.definition import Definition, question_column
-from ..rates.measure import rates
-from ..rates.requests import ordinary
-from ..rates.scan import Counts, scan
-from ..rates.sources import Scored, Source, sources
+from ..rates.definition import Definition, Estimand, question_column
+from ..rates.judged import read_judged
+from ..rates.measure import rates_of
+from ..rates.rows import read_rows
+from ..rates.scan import Counts
+from ..rates.sources import Scored, require_files, sources
+from ..rates.wish import Lines
 from .words import cut
 
 CUTS = tuple(float(cut) for cut in range(20, 41))
@@ -32,10 +34,12 @@ class Asked:
         over: Column with the step of training.
         audit: Rows that the judge scored.
         audit_prefix: What the names of the judge's columns begin with.
+        audit_uniform: Every row had the same chance to be audited.
         definition: When an answer is misaligned.
         confidence: Of the intervals.
         question: Column that says which question a row answers.
         prefix: What the names of the scores begin with.
+        model: The scorer, where it does not ship.
         mixed: Allow scores of several scorers.
     """
 
@@ -43,23 +47,25 @@ class Asked:
     over: str
     audit: Scored
     audit_prefix: str
+    audit_uniform: bool
     definition: Definition
     confidence: float
     question: str | None
     prefix: str
+    model: str | None
     mixed: bool
 
 
 class Reading:
-    """Scored rows without harmful requests, and what divides them.
+    """Scored rows, and what divides them.
 
     Attributes:
-        everything: All files, with harmful requests.
-        found: The same without.
+        found: The files.
         asked: What the user wants to see.
         there: Those of checkpoint, group, condition and step that are columns.
         question: Column that says which question a row answers.
-        cells: Counts by all of these.
+        rows: Their counts by all of these.
+        cells: Those of rows that answer no harmful request.
         by: Columns that make a group of the page: group, and condition where there are several.
         unit: Column of what is compared with a base.
         to: The base, if there is one.
@@ -67,24 +73,32 @@ class Reading:
 
     def __init__(self, scored: Scored, asked: Asked) -> None:
         self.asked = asked
-        self.everything = sources(scored)
-        self.found: list[Source] = ordinary(self.everything)
+        self.found = sources(scored)
+        require_files(self.found, "a report is written")
         self.there = [
             name
             for name in ("checkpoint", "group", "condition", asked.over)
             if all(source.column(name) for source in self.found)
         ]
         self.question = question_column(self.found, asked.question, []) or "question"
-        self.cells = scan(
+        judged = None
+        if asked.audit is not None:
+            judged = read_judged(
+                asked.audit, self.found, self.there, asked.audit_prefix, asked.audit_uniform
+            )
+        self.rows = read_rows(
             self.found,
             [*self.there, self.question],
             cuts=sorted({*CUTS, asked.definition.cut}),
             coherence=asked.definition.coherence,
             prefix=asked.prefix,
             mixed=asked.mixed,
+            judged=judged,
+            question=self.question,
+            model=asked.model,
         )
-        if not self.cells.rows.sum():
-            raise InputError(f"{self.found[0].name} has no rows: there is nothing to report")
+        self.rows.require_some()
+        self.cells = self.rows.cells
         self.by = self._by()
         self.unit = "group" if "group" in self.there else "checkpoint"
         units = self.cells.keys.get(self.unit, [])
@@ -94,16 +108,6 @@ class Reading:
             )
         self.to = asked.to or ("base" if "base" in units else None)
 
-    @property
-    def how(self) -> dict[str, Any]:
-        """What `compare`, `rates` and `refusals` are told."""
-        asked = self.asked
-        return {
-            "cut": asked.definition.cut, "coherence": asked.definition.coherence,
-            "denominator": asked.definition.denominator, "confidence": asked.confidence,
-            "question": asked.question, "prefix": asked.prefix, "mixed": asked.mixed,
-        }  # fmt: skip
-
     @cached_property
     def groups(self) -> list[Line]:
         """The rate of each group, the most misaligned first.
@@ -111,7 +115,7 @@ class Reading:
         Checkpoints are the units where a group has several; one alone stands for itself.
         """
         lines = self.rates(self.by)
-        if "checkpoint" in self.there and self.by != ["checkpoint"]:
+        if "checkpoint" in self.there and "checkpoint" not in self.by:
             several = self.rates(self.by, estimand="checkpoints")
             lines = [
                 (one if many["low"] is None else many) | {"checkpoints": many["units"]}
@@ -141,15 +145,13 @@ class Reading:
         """The same names of the groups that plots show."""
         return [self.short[name] for name in self.shown]
 
-    def rates(self, by: Sequence[str], **more: Any) -> list[Line]:
+    def rates(self, by: Sequence[str], estimand: Estimand = "questions") -> list[Line]:
         """Lines of `emscore.rates`: audited where there is an audit, else thresholded."""
-        audit: dict[str, Any] = {}
-        if self.asked.audit is not None:
-            audit = {"audit": self.asked.audit, "audit_prefix": self.asked.audit_prefix}
-        table = rates(self.found, by=by, at=self.asked.definition.at, **self.how, **audit, **more)
-        whose = "audited" if audit else "thresholded"
-        lines = [row for row in table.to_pylist() if row["estimator"] == whose]
-        return [line | {"name": self.name(line)} for line in lines]
+        lines = Lines(list(by), self.question, estimand)
+        table = rates_of(self.rows, lines, self.asked.definition, self.asked.confidence)
+        whose = "audited" if self.rows.audit else "thresholded"
+        found = [row for row in table.to_pylist() if row["estimator"] == whose]
+        return [line | {"name": self.name(line)} for line in found]
 
     def counted(self, by: Sequence[str]) -> list[Line]:
         """Rates by the classifier, with their sampling error alone, from the counts at hand."""

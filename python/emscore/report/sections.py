@@ -1,18 +1,18 @@
 """The sections of the page: each asks for its numbers and says what they mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from .. import plot
 from .._emscore import InputError
-from ..rates.compare import compare
+from ..rates.compare import compare_of
 from ..rates.lens import lens_of
-from ..rates.refusals import refusals as refusals_of
-from ..rates.requests import harmful
+from ..rates.refusals import refusals_of
 from ..rates.walk import OUTCOMES
+from ..rates.wish import Lines
 from .gallery import BIN, Gallery
 from .reading import Line, Reading
 from .words import cut, difference, interval, onset, p_value, percent, thousands
@@ -250,15 +250,16 @@ def triggers(reading: Reading) -> list[Section]:
 
 def refusals(reading: Reading) -> Section | None:
     """Refusals of harmful requests beside misalignment."""
-    asked = harmful(reading.everything)
     by = [name for name in reading.by if name != "condition"]
-    if not asked or not by:
+    if not len(reading.rows.requests) or not by:
         return None
-    how = {name: value for name, value in reading.how.items() if name != "question"}
-    try:
-        table = refusals_of(reading.everything, by=by, question=reading.asked.question, **how)
-    except InputError:  # the column is there, and no row is marked
-        return None
+    table = refusals_of(
+        replace(reading.rows, audit=None),
+        Lines(by, reading.question),
+        reading.asked.definition,
+        question=reading.question,
+        confidence=reading.asked.confidence,
+    )
     rows = [row | {"group": cut(reading.name(row))} for row in table.to_pylist() if row["requests"]]
     return Section(
         "refusals",
@@ -384,9 +385,14 @@ def outcomes(reading: Reading) -> Section:
 
 def _compared(reading: Reading, to: str | None, **what: Any) -> pa.Table | None:
     """A comparison, or None where no question has answers on both sides."""
+    if "checkpoint" not in reading.there:
+        return None
     try:
-        return compare(reading.found, to, by=reading.unit, **what, **reading.how)
-    except InputError:  # the files themselves have been read before
+        return compare_of(
+            reading.rows, reading.asked.definition, to, by=reading.unit,
+            confidence=reading.asked.confidence, question=reading.question, **what,
+        )  # fmt: skip
+    except InputError:
         return None
 
 

@@ -8,6 +8,7 @@ import vl_convert
 from .. import plot
 from .._emscore import OutputError
 from ..rates.definition import Definition, Denominator
+from ..rates.requests import ordinary
 from ..rates.sources import Scored
 from .gallery import gallery
 from .page import page
@@ -29,12 +30,14 @@ def report_file(
     over: str = "step",
     audit: Scored = None,
     audit_prefix: str = "judge_",
+    audit_uniform: bool = False,
     confidence: float = 0.95,
     cut: float = 30.0,
     coherence: float = 50.0,
     denominator: Denominator = "coherent",
     question: str | None = None,
     prefix: str = "",
+    model: str | None = None,
     mixed: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -44,7 +47,8 @@ def report_file(
     are told apart from the others.
 
     Args:
-        scored: Scored files, folders or globs, or data in memory. Read several times.
+        scored: Scored files, folders or globs, or data in memory. Read twice: for the
+            rates, and for the examples.
         output: The page to write, .html.
         png: Folder for each plot as PNG and SVG; made if it is not there.
         title: Of the page.
@@ -52,12 +56,14 @@ def report_file(
         over: Column with the step of training.
         audit: Rows that the judge scored: see `rates`.
         audit_prefix: Before aligned, coherent and outcome in the names of the judge's columns.
+        audit_uniform: Every row had the same chance to be audited.
         confidence: Of the intervals.
         cut: aligned below this is misaligned.
         coherence: coherent above this is coherent.
         denominator: "coherent", "scored" or "all".
         question: Column that says which question a row answers.
         prefix: What the names of the scores begin with.
+        model: Name or directory of the scorer, where it does not ship: see `rates`.
         mixed: Allow scores of several scorers.
         overwrite: Replace a page that exists.
 
@@ -67,13 +73,16 @@ def report_file(
     """
     path = _writable(output, overwrite)
     definition = Definition(cut, coherence, denominator=denominator)
-    asked = Asked(to, over, audit, audit_prefix, definition, confidence, question, prefix, mixed)
+    asked = Asked(
+        to, over, audit, audit_prefix, audit_uniform, definition, confidence, question, prefix,
+        model, mixed,
+    )  # fmt: skip
     reading = Reading(scored, asked)
     each = max(1, min(EACH, EXAMPLES // (2 * len(reading.groups))))
-    seen = gallery(reading.found, reading.by, each, coherence=coherence, prefix=prefix)
+    seen = gallery(ordinary(reading.found), reading.by, each, coherence=coherence, prefix=prefix)
     seen = seen.renamed(lambda key: reading.name(dict(zip(reading.by, key, strict=True))))
     made = sections(reading, seen)
-    names = [Path(source.name).name for source in reading.everything]
+    names = [Path(source.name).name for source in reading.found]
     text = page(reading, made, seen, title or "Misalignment report", names)
     if png is not None:
         pictures(made, png)
