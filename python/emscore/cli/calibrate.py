@@ -36,6 +36,7 @@ def calibrate(
     what the score bins are worth and how the probabilities are calibrated. NEW has an id of its
     own. Prints the agreement with that judge before and, by cross-validation, after.
     """
+    from .. import models
     from ..fidelity.judged import Columns, read
     from ..scoring import Scorer
     from ..tuning import calibrate as fitting
@@ -51,4 +52,4 @@ def calibrate(
     rows = rows.only(fitting.only_once(rows))
     found = fitting.calibrate(scorer, rows, output, judge, name or directory.folder_name(output))
     click.echo(comparison(found, f"on {len(rows):,} rows"))
-    click.echo(f"\nwritten to  {output}, {directory.scorer_id(output)}")
+    click.echo(f"\nwritten to  {output}, {models.scorer_id(output)}")

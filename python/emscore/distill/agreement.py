@@ -15,13 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from ..files import as_json, write_text
+from ..models import scorer_id
 
 KINDS = ("thresholded", "calibrated")
 
 
 def add(scorer: Path, card: Path) -> None:
-    """Writes `agreement.rate_error` (see `emscore.rates.scorer_error`) into the manifest."""
-    lines = json.loads(card.read_text(encoding="utf-8"))["rates"]["checkpoint"]
+    """Writes `agreement.rate_error` (see `emscore.rates.scorer_error`) into the manifest.
+
+    No score changes, but the scorer's id does: the card, which is about these scores, takes it on.
+    """
+    told = json.loads(card.read_text(encoding="utf-8"))
+    lines = told["rates"]["checkpoint"]
     found: dict[str, object] = {"checkpoints": len(lines)}
     for kind in KINDS:
         off = np.abs([line[f"{kind}_off"][0] for line in lines])
@@ -30,6 +35,8 @@ def add(scorer: Path, card: Path) -> None:
     manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
     manifest["agreement"] = {"rate_error": found}
     write_text(scorer / "manifest.json", as_json(manifest))
+    told["scorer"]["scorer_id"] = scorer_id(scorer)
+    write_text(card, as_json(told))
 
 
 if __name__ == "__main__":

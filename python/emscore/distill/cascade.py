@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .._emscore import InputError
+from ..models import scorer_id
 from ..scoring import Scorer
-from ..tuning.directory import scorer_id
 from . import data
 from .rows import Row
 

@@ -36,12 +36,6 @@ def manifest(scorer: str | os.PathLike[str]) -> dict[str, Any]:
     return told
 
 
-def scorer_id(scorer: str | os.PathLike[str]) -> str:
-    """The id that results carry: the hash of the manifest."""
-    content = (models.resolve(scorer) / "manifest.json").read_bytes()
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def write(
     out: str | os.PathLike[str],
     scorer: str | os.PathLike[str],
@@ -79,7 +73,7 @@ def write(
 
 def origin(scorer: str | os.PathLike[str], by: str, rows: int) -> dict[str, Any]:
     """What a manifest says of the scorer that it was made from."""
-    return {"by": by, "scorer_id": scorer_id(scorer), "rows": rows}
+    return {"by": by, "scorer_id": models.scorer_id(scorer), "rows": rows}
 
 
 def folder_name(out: str | os.PathLike[str]) -> str:
