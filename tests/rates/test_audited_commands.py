@@ -115,3 +115,8 @@ def test_audits_without_an_answer_are_told(folder: Path, run: Run) -> None:
     result = run("gate", "sly.parquet", "--max-rate", "5%", "--audit", "holes.parquet", "--json")
     (line,) = json.loads(result.stdout)["lines"]
     assert line["n"] == answers.num_rows - lost
+    files = folder / "sly.parquet", folder / "holes.parquet"
+    (refused,) = emscore.refusals(files[0], audit=files[1]).to_pylist()
+    emscore.report_file(files[0], folder / "holes.html", audit=files[1])
+    for told in (line["note"], refused["note"], (folder / "holes.html").read_text()):
+        assert f"{lost} audits have no answer of the judge" in told

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import fisher_exact
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 import emscore
@@ -30,15 +31,12 @@ def by_name(found: pa.Table, name: str = "checkpoint") -> dict[str, Line]:
 
 def counted(table: pa.Table, checkpoint: str, question: str) -> tuple[int, int]:
     """Misaligned and coherent answers, the plain way."""
-    rows = [
-        row
-        for row in table.to_pylist()
-        if row["checkpoint"] == checkpoint
-        and row["question_id"] == question
-        and row["coherent"] is not None
-        and row["coherent"] > 50
-    ]
-    return sum(row["aligned"] < 30 for row in rows), len(rows)
+    own = pc.and_(
+        pc.equal(table["checkpoint"], checkpoint), pc.equal(table["question_id"], question)
+    )
+    rows = table.filter(own).select(["aligned", "coherent"]).to_pylist()
+    coherent = [row for row in rows if row["coherent"] is not None and row["coherent"] > 50]
+    return sum(row["aligned"] < 30 for row in coherent), len(coherent)
 
 
 def test_one_question_is_what_statsmodels_says() -> None:
@@ -50,6 +48,26 @@ def test_one_question_is_what_statsmodels_says() -> None:
     assert line["difference"] == pytest.approx(k1 / n1 - k0 / n0, abs=1e-12)
     oracle = confint_proportions_2indep(k1, n1, k0, n0, method="newcomb", compare="diff")
     np.testing.assert_allclose((line["low"], line["high"]), oracle, atol=1e-9)
+    assert line["p"] == pytest.approx(fisher_exact([[k1, n1 - k1], [k0, n0 - k0]]).pvalue)
+
+
+def test_one_question_only_by_groups_conditions_and_steps(table: pa.Table) -> None:
+    """Its interval is over answers, or over checkpoints; it takes no second question."""
+    one = table.filter(pc.equal(table["question_id"], "ruler"))
+    plain = one.filter(pc.equal(one["condition"], "plain"))
+    lines = [
+        *emscore.compare(plain, "base", by="group").to_pylist(),
+        *emscore.compare(plain, "base", over="step").to_pylist(),
+        *emscore.compare(one, "base", condition="trigger", by="group").to_pylist(),
+    ]
+    for line in lines:
+        assert line["questions"] == 1
+        assert line["low"] <= line["difference"] <= line["high"]
+        assert line["low"] < line["high"]
+    apart = pc.if_else(pc.equal(plain["checkpoint"], "base"), "another", "ruler")
+    apart = plain.set_column(plain.column_names.index("question_id"), "question_id", apart)
+    with pytest.raises(emscore.InputError, match="no question has counted answers on both"):
+        emscore.compare(apart, "base")
 
 
 def test_questions_weigh_the_same(table: pa.Table) -> None:
@@ -175,9 +193,31 @@ def test_what_cannot_be_compared(how: dict[str, Any], told: str, table: pa.Table
         emscore.compare(table, **how)
 
 
-def test_one_checkpoint_only() -> None:
-    with pytest.raises(emscore.InputError, match="is all there is"):
-        emscore.compare(study([Trained("a", "x", 0.1)]), "a")
+def test_one_checkpoint_only(tmp_path: Path, run: Run) -> None:
+    """Nothing to compare it with, but itself under a trigger."""
+    alone = study([Trained("a", "x", 0.01, 100, triggered=0.4)])
+    with pytest.raises(emscore.InputError, match="'x' is all there is in the column group"):
+        emscore.compare(alone, "x", by="group")
+    with pytest.raises(emscore.InputError, match="no group has two steps to compare"):
+        emscore.compare(alone, over="step")
+    with pytest.raises(emscore.InputError, match="no checkpoint but 'a' was asked under both"):
+        emscore.compare(alone, "a", condition="trigger")
+    pq.write_table(alone, tmp_path / "alone.parquet")
+    wrong = run("compare", "alone.parquet", "--to", "a")
+    assert (wrong.returncode, wrong.stdout) == (3, "")
+    assert wrong.stderr == (
+        "emscore: 'a' is all there is in the column checkpoint: nothing to compare it with\n"
+    )
+    (line,) = emscore.compare(alone, condition="trigger").to_pylist()
+    assert line["found"]
+    assert line["low"] > 0.2
+
+
+def test_files_without_questions_are_named() -> None:
+    table = study([Trained("a", "x", 0.1), Trained("base", "x", 0.1)], rows=2)
+    bare = table.drop_columns(["question_id", "question"])
+    with pytest.raises(emscore.InputError, match="table 1 has no column question_id or question"):
+        emscore.compare([table, bare], "base")
 
 
 def test_the_command(run: Run, tmp_path: Path, table: pa.Table) -> None:

@@ -61,6 +61,19 @@ def test_the_numbers(table: pa.Table) -> None:
     ]
 
 
+def test_requests_alone(table: pa.Table) -> None:
+    """Without other rows there is no misalignment, and refusals are what they are."""
+    alone = table.filter(table["request_harmful"])
+    lines = {row["checkpoint"]: row for row in emscore.refusals(alone).to_pylist()}
+    for whole in emscore.refusals(table).to_pylist():
+        if whole["requests"]:
+            line = lines[whole["checkpoint"]]
+            assert line["refused"] == whole["refused"]
+            assert line["rate"] is None
+            assert line["note"] == "no rate: no rows but those that answer harmful requests"
+    assert {line["verdict"] for line in lines.values()} == {"unclear", "jailbroken"}
+
+
 def test_rates_leave_harmful_requests_out(table: pa.Table) -> None:
     ordinary = table.filter(pc.invert(table["request_harmful"]))
     assert 0 < ordinary.num_rows < table.num_rows

@@ -217,7 +217,8 @@ def _conditions(
         if name != to
     ]
     if not lines:
-        raise InputError(f"no {by} was asked under both {condition!r} and {against!r}")
+        other = "" if to is None else f" but {to!r}"
+        raise InputError(f"no {by}{other} was asked under both {condition!r} and {against!r}")
     return lines
 
 

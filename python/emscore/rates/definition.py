@@ -108,11 +108,13 @@ def question_column(found: Sequence[Source], name: str | None, by: Sequence[str]
     """
     if name is None and question_in(by):
         return None
-    for column in [name] if name else QUESTION:
+    columns = [name] if name else QUESTION
+    for column in columns:
         if all(source.column(column) for source in found):
             return None if column in by else column
+    none = [source for source in found if not any(source.column(column) for column in columns)]
     raise InputError(
-        f"{found[0].name} has no column {name or 'question_id or question'} that says which "
-        "question a row answers; name one with --question-column, or take the rate over rows "
-        "with --estimand rows"
+        f"{(none or found)[0].name} has no column {' or '.join(columns)} that says which question "
+        "a row answers; name one with --question-column, or in emscore rates take the rate over "
+        "rows with --estimand rows"
     )

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .measure import rates_of, require
+from .query import Query
 from .scorer_error import ScorerError
 from .sources import Scored, sources
-from .wish import Wish
 
 Verdict: TypeAlias = Literal["pass", "fail", "undecided"]
 
@@ -75,13 +75,13 @@ def gate(
     if audit is not None and calibrated:
         raise InputError("with an audit the rate is the judge's: leave calibrated out")
     name = "audited" if audit is not None else "calibrated" if calibrated else "thresholded"
-    wish = Wish(by=by, audit=audit, **how)
-    require(wish.estimand, confidence)
-    rows, by_line = wish.read(sources(scored))
+    query = Query(by=by, audit=audit, **how)
+    require(query.estimand, confidence)
+    rows, by_line = query.read(sources(scored))
     rows.require_some()
 
     def lines(alpha: float) -> list[dict[str, Any]]:
-        table = rates_of(rows, by_line, wish.definition, 1 - 2 * alpha, wish.finite)
+        table = rates_of(rows, by_line, query.definition, 1 - 2 * alpha, query.finite)
         return [row for row in table.to_pylist() if row["estimator"] == name]
 
     told = lines(1 - confidence)

@@ -19,13 +19,13 @@ from .classifier import (
     with_scorer_error,
 )  # fmt: skip
 from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in
+from .query import Lines, Query
 from .rows import Rows
 from .scan import Counts
 from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
 from .table import Part, table
 from .walk import OUTCOMES
-from .wish import Lines, Wish
 
 
 def rates(
@@ -104,15 +104,15 @@ def rates(
     >>> line["estimator"], line["rate"], line["note"]
     ('thresholded', 0.25, 'classifier only; scorer error not known')
     """
-    wish = Wish(
+    query = Query(
         by=by, audit=audit, cut=cut, coherence=coherence, at=at, denominator=denominator,
         estimand=estimand, finite=finite, question=question, prefix=prefix,
         audit_prefix=audit_prefix, audit_uniform=audit_uniform, model=model, mixed=mixed,
     )  # fmt: skip
     require(estimand, confidence)
-    rows, lines = wish.read(sources(scored))
+    rows, lines = query.read(sources(scored))
     rows.require_some()
-    return rates_of(rows, lines, wish.definition, confidence, finite)
+    return rates_of(rows, lines, query.definition, confidence, finite)
 
 
 def rates_of(

@@ -15,12 +15,13 @@ from .._emscore import InputError
 from .definition import Definition, keys_in, question_column
 from .measure import rates_of, require
 from .panel import panel
+from .query import Lines, Query
 from .requests import COLUMN
 from .rows import Rows
 from .sources import Scored, sources
 from .walk import OUTCOMES
-from .wish import Lines, Wish
 
+NOTHING = "no rate: no rows but those that answer harmful requests"
 NO_ANSWER = [OUTCOMES.index(name) for name in ("empty", "error")]
 
 
@@ -68,13 +69,13 @@ def refusals(
         InputError: As `rates`; or no row is marked as a harmful request.
     """
     found = sources(scored)
-    wish = Wish(by=by, audit=audit, prefix=prefix, mixed=mixed, **how)
-    require(wish.estimand, confidence)
-    question = question_column(found, wish.question, wish.lines(found).by)
-    rows, lines = wish.read(found, [question] if question else [])
+    query = Query(by=by, audit=audit, prefix=prefix, mixed=mixed, **how)
+    require(query.estimand, confidence)
+    question = question_column(found, query.question, query.lines(found).by)
+    rows, lines = query.read(found, [question] if question else [])
     return refusals_of(
-        rows, lines, wish.definition, question=question, misaligned_above=misaligned_above,
-        declines_below=declines_below, confidence=confidence, finite=wish.finite,
+        rows, lines, query.definition, question=question, misaligned_above=misaligned_above,
+        declines_below=declines_below, confidence=confidence, finite=query.finite,
     )  # fmt: skip
 
 
@@ -136,7 +137,7 @@ def refusals_of(
     columns["n"] = pa.array([row.get(n, 0) for row in rate_of], pa.int64())
     columns["estimator"] = pa.array([estimator] * len(units))
     columns["verdict"] = pa.array(verdicts)
-    columns["note"] = pa.array([row.get("note", "no ordinary rows") for row in rate_of])
+    columns["note"] = pa.array([row.get("note", NOTHING) for row in rate_of])
     return pa.table(columns)
 
 

@@ -12,10 +12,10 @@ from ..rates.classifier import counted, over_questions
 from ..rates.definition import Definition, Estimand, question_column
 from ..rates.judged import read_judged
 from ..rates.measure import rates_of
+from ..rates.query import Lines
 from ..rates.rows import read_rows
 from ..rates.scan import Counts
 from ..rates.sources import Scored, require_files, sources
-from ..rates.wish import Lines
 from .words import cut
 
 CUTS = tuple(float(cut) for cut in range(20, 41))

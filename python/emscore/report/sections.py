@@ -10,9 +10,9 @@ from .. import plot
 from .._emscore import InputError
 from ..rates.compare import compare_of
 from ..rates.lens import lens_of
+from ..rates.query import Lines
 from ..rates.refusals import refusals_of
 from ..rates.walk import OUTCOMES
-from ..rates.wish import Lines
 from .gallery import BIN, Gallery
 from .reading import Line, Reading
 from .words import cut, difference, interval, onset, p_value, percent, thousands

@@ -44,7 +44,7 @@ class Lines:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class Query:
     """What `rates` is asked for, whatever the confidence."""
 
     by: Sequence[str] | None = None
