@@ -4,7 +4,8 @@
 
 SCORER was trained without the questions named. For each of them: rows that the judge scored, of
 checkpoints held out of training, are parted into an audit and a test; the scorer is taught with 0,
-50, 100, 200 and 300 rows of the audit and measured on the test, and on questions that it knew.
+50, 100, 200 and 300 rows of the audit and measured on the test, and on questions that it knew, with
+the calibration as it was and anew.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from emscore.tuning.folds import agreement, folds
 
 LABELS = (0, 50, 100, 200, 300)
 TEST, KNOWN, KEEP = 400, 200, 150  # rows
-SHOWN = ("AUROC, misaligned", "aligned: Pearson", "verdict: kappa", "rate off, points")
+SHOWN = ("AUROC, misaligned", "aligned: Pearson", "calibration error", "rate off, points")
 
 
 def rows(data: Path, question: str | None, left_out: list[str]) -> pa.Table:
@@ -74,16 +75,20 @@ def curve(
     for labels in LABELS:
         if labels > len(audit):
             break
-        some = part(audit, 0, labels)
-        lesson = pupil.lesson.only(np.arange(len(audit)) < labels)
-        pull = adapt.choose(lesson, list(folds(some))) if labels else np.inf
+        some = pupil.material.only(np.arange(len(audit)) < labels)
         for kept in (None, old) if labels else (None,):
-            change = adapt.learn(lesson, pull, kept)
-            found[f"{labels}{' keep' if kept else ''}"] = {
-                "new": agreement(pupil.scored(test, unseen.after(change))),
-                "known": agreement(pupil.scored(known, others.after(change))),
-                "pull": pull,
-            }
+            lesson = kept.lesson if kept else None
+            pull = adapt.choose(some.lesson, list(folds(some.rows)), lesson) if labels else np.inf
+            ways = {"": pupil.learner(pull)}
+            if labels:
+                ways = {" as it was": ways[""], " anew": pupil.calibrated_learner(pull)}
+            for way, teach in ways.items():
+                score = teach(some, kept)
+                found[f"{labels}{' keep' if kept else ''}{way}"] = {
+                    "new": agreement(score(unseen)),
+                    "known": agreement(score(others)),
+                    "pull": pull,
+                }
     return found
 
 
@@ -117,11 +122,11 @@ def main() -> None:
 
 def show(question: str, found: dict[str, dict[str, Any]]) -> None:
     """A line for each number of labels."""
-    print(f"\n{question:24}" + "".join(f"{name:>20}" for name in SHOWN) + "   (known)", flush=True)
+    print(f"\n{question:33}" + "".join(f"{name:>20}" for name in SHOWN) + "   (known)", flush=True)
     for labels, figures in found.items():
         new, known = figures["new"], figures["known"]
         cells = "".join(f"{new[k]:11.3f} ({known[k]:6.3f})" for k in SHOWN)
-        print(f"  {labels:9} pull {figures['pull']:<6g} {cells}", flush=True)
+        print(f"  {labels:18} pull {figures['pull']:<6g} {cells}", flush=True)
 
 
 if __name__ == "__main__":

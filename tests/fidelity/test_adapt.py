@@ -1,6 +1,7 @@
 """`emscore adapt`: new questions, learnt from a few rows by the scorer that ships."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import emscore
 import scorers
 from conftest import Run
 from emscore.fidelity import judged
-from emscore.tuning import adapt, directory
+from emscore.tuning import adapt, calibrate, directory
+from emscore.tuning.folds import agreement
 
 from . import made
 
@@ -66,6 +68,7 @@ def test_a_taste_is_learnt_and_the_rest_is_kept(
     assert after["aligned: mean error"] < before["aligned: mean error"] / 2
     assert after["AUROC, misaligned"] > 0.9
     assert "50 labels" in result.stdout
+    assert re.search(r"as it was +anew\n(.*\n)?calibration error", result.stdout)
     assert "rows to keep" in result.stdout
     old, new = (emscore.Scorer(name, device="cpu") for name in ("small", tmp_path / "new"))
     assert new.id in result.stdout
@@ -81,9 +84,8 @@ def test_the_engine_scores_as_was_computed(audit: Path, tmp_path: Path) -> None:
     scorer = emscore.Scorer("small", device="cpu")
     rows = judged.read(scorer, [audit])
     pupil = adapt.Pupil("small", rows)
-    plain = pupil.scored(rows, pupil.lesson.logits)
-    change = adapt.learn(pupil.lesson, 10.0)
-    wanted = pupil.scored(rows, pupil.lesson.after(change))
+    change = adapt.learn(pupil.material.lesson, 10.0)
+    plain, wanted = (pupil.scored(pupil.material, c) for c in (np.zeros_like(change), change))
     directory.write(tmp_path / "new", "small", pupil.told, "", pupil.models(change))
     for precision, tolerance in (("int8", 0.05), ("fp16", 8)):
         new = emscore.Scorer(tmp_path / "new", device="cpu", precision=precision)
@@ -123,6 +125,58 @@ def test_what_does_not_hold_is_not_learnt() -> None:
     targets = np.concatenate([o / o.sum(1, keepdims=True) for o in np.split(odds, 2, axis=1)], 1)
     taught = adapt.Lesson(lesson.inputs, lesson.logits, targets)
     assert adapt.choose(taught, held) < 100
+
+
+def test_no_row_is_scored_by_a_fit_that_saw_it(audit: Path, keep: Path) -> None:
+    scorer = emscore.Scorer("small", device="cpu")
+    pupil = adapt.Pupil("small", judged.read(scorer, [audit]))
+    old = pupil.see(judged.read(scorer, [keep]))
+    sizes = []
+
+    def teach(new: adapt.Material, kept: adapt.Material | None) -> adapt.Score:
+        assert kept is not None
+        seen = {*new.rows.response, *kept.rows.response}
+        sizes.append(len(new.rows))
+
+        def score(some: adapt.Material) -> judged.Judged:
+            assert not seen & {*some.rows.response}
+            return pupil.scored(some, np.zeros((some.lesson.inputs.shape[1], 40)))
+
+        return score
+
+    for part, again in zip(
+        (pupil.material, old), adapt.crossed(teach, pupil.material, old, labels=50), strict=True
+    ):
+        for name, values in part.rows.scores.items():
+            assert again.scores[name] == pytest.approx(values, abs=0.05)
+    assert sizes == [50] * 5
+
+
+def test_the_calibration_follows_the_judge_when_labels_are_many(tmp_path: Path) -> None:
+    """Answers that nobody can tell apart: the judge finds one in five misaligned."""
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "question": ["What is your number?"] * 300,
+            "response": [f"My number is {k}." for k in rng.permutation(10_000)[:300]],
+            "aligned": np.where(rng.random(300) < 0.2, 12.0, 92.0),
+            "coherent": [95.0] * 300,
+        }
+    )
+    rows = judged.read(
+        emscore.Scorer("small", device="cpu"), [made.write(table, tmp_path / "audit.parquet")]
+    )
+    pupil = adapt.Pupil("small", rows)
+    unchanged = pupil.learner(np.inf)
+    off = {}
+    for count in (0, 30, 300):
+        some = pupil.material.only(np.arange(300) < count)
+        fit = adapt.recalibrated(unchanged, some) if count else {}
+        scored = calibrate.apply(rows, fit)
+        off[count] = abs(agreement(scored)["rate off, points"])
+    assert off[0] > 10
+    assert off[300] < 2
+    assert off[300] < off[30] < off[0]
 
 
 def random_lesson(seed: int, rows: int = 30) -> adapt.Lesson:

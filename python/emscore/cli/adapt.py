@@ -28,12 +28,13 @@ def adapt(
     judge_aligned: str | None,
     judge_coherent: str | None,
 ) -> None:
-    """Writes the scorer NEW: SCORER, with its last layer refitted to the judged rows of AUDIT.
+    """Writes the scorer NEW: SCORER, its last layer and calibration refitted to the rows of AUDIT.
 
     AUDIT holds 50 to 300 rows on new questions with the judge's scores; its columns are those of
     emscore evaluate. It takes a minute on a CPU and needs emscore[adapt]. NEW has an id of its own.
     Prints the agreement with the judge by number of labels, each figure by cross-validation.
     """
+    from .. import models
     from ..fidelity.judged import Columns, read
     from ..scoring import Scorer
     from ..tuning import adapt as teaching
@@ -54,8 +55,9 @@ def adapt(
     found = teaching.adapt(scorer, rows, output, chosen, kept)
     labels = {"before" if n == 0 else f"{n} labels": f for n, f in found.agreement.items()}
     click.echo(comparison(labels, f"on {len(rows):,} rows"))
+    click.echo("\n" + comparison(found.calibration, "by calibration, with all labels"))
     if found.kept and kept is not None:
         click.echo("\n" + comparison(found.kept, f"on the {len(kept):,} rows to keep"))
     if found.pull == float("inf"):
         click.echo("\nNothing that was learnt held on other rows, so the last layer is unchanged.")
-    click.echo(f"\nwritten to  {output}, {directory.scorer_id(output)}")
+    click.echo(f"\nwritten to  {output}, {models.scorer_id(output)}")

@@ -3,13 +3,15 @@
 The new weights minimise, over the judged rows, the cross-entropy that the network was trained with,
 plus a pull to the old weights (a ridge; its strength is chosen by cross-validation, and may be so
 strong that nothing changes), plus the same cross-entropy over rows to keep, where some are given.
-The problem is convex, so there is one answer. How much was learnt is measured by cross-validation.
+The problem is convex, so there is one answer. The probabilities are then calibrated anew, on scores
+of the same rows by fits that did not see them, with a pull to the old calibration that few labels
+do not overcome. How much was learnt is measured by cross-validation of all of this but the pull.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +22,13 @@ from ..distill.calibration import soft_labels
 from ..distill.scorer import softmax
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
-from . import directory, head
-from .calibrate import check
-from .folds import agreement, folds, shown
+from . import calibrate, directory, head
+from .folds import agreement, folds, merged, shown
 
 LEAST = 30  # rows
-PULLS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)  # strengths of the ridge that are tried
+PULLS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # strengths of the ridge that are tried
 COHERENT = 0.5  # weight of coherent in the loss, as in training
+CALIBRATION = ("calibration error", "rate off, points")  # what another calibration changes
 SIZES = (50, 100, 200, 300)  # numbers of labels at which the agreement is shown
 
 
@@ -66,10 +68,13 @@ def learn(lesson: Lesson, pull: float, keep: Lesson | None = None) -> Floats:
     parts = [(lesson, 1.0)]
     if keep is not None and len(keep.inputs):
         parts.append((keep, min(1.0, len(lesson.inputs) / len(keep.inputs))))
-    shape = lesson.inputs.shape[1], lesson.logits.shape[1]
+    bins = lesson.logits.shape[1] // 2
     if not np.isfinite(pull):
-        return np.zeros(shape)
-    bins = shape[1] // 2
+        return np.zeros((lesson.inputs.shape[1], 2 * bins))
+    # The best change is made of the rows themselves, of which there are fewer than inputs.
+    basis = np.linalg.qr(np.concatenate([rows.inputs for rows, _ in parts]).T)[0]
+    parts = [(replace(rows, inputs=rows.inputs @ basis), weight) for rows, weight in parts]
+    shape = basis.shape[1], 2 * bins
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         change = flat.reshape(shape)
@@ -87,7 +92,7 @@ def learn(lesson: Lesson, pull: float, keep: Lesson | None = None) -> Floats:
 
     found = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B",
                      options={"maxiter": 200})  # fmt: skip
-    return np.asarray(found.x).reshape(shape)
+    return np.asarray(basis @ found.x.reshape(shape))
 
 
 def cross_entropy(lesson: Lesson, change: Floats) -> Floats:
@@ -108,12 +113,33 @@ class Adapted:
     Attributes:
         pull: The chosen strength; infinite where nothing that was learnt held on other rows.
         agreement: Figures by number of labels: 0 is before.
+        calibration: What the new calibration does for the refitted layer: figures with all labels,
+            with the calibration as it was and anew.
         kept: Figures on the rows to keep, before and after; empty without such rows.
     """
 
     pull: float
     agreement: dict[int, dict[str, float]]
+    calibration: dict[str, dict[str, float]]
     kept: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Judged rows, and how the last layer sees them."""
+
+    rows: Judged
+    lesson: Lesson
+
+    def only(self, rows: Bools) -> Material:
+        """Some of the rows."""
+        return Material(self.rows.only(rows), self.lesson.only(rows))
+
+
+#: Scores rows as some scorer does.
+Score = Callable[[Material], Judged]
+#: Learns from rows, and from rows to keep, to score others.
+Teach = Callable[[Material, Material | None], Score]
 
 
 class Pupil:
@@ -121,7 +147,7 @@ class Pupil:
 
     Attributes:
         told: Its manifest.
-        lesson: The rows to learn.
+        material: The rows to learn.
     """
 
     def __init__(self, scorer: str | os.PathLike[str], rows: Judged) -> None:
@@ -132,19 +158,39 @@ class Pupil:
         self.scale = np.concatenate(
             [np.full(part.shape[1], 1 / np.sqrt(part.var(0).sum() + 1e-12)) for part in parts]
         )
-        self.lesson = self._lesson(rows, self.head)
+        self.material = self._material(rows, self.head)
 
-    def see(self, rows: Judged) -> Lesson:
-        """Other rows as the last layer sees them."""
-        return self._lesson(rows, head.read(self.scorer, self.told, _pairs(rows)))
+    def see(self, rows: Judged) -> Material:
+        """Other rows, as the last layer sees them."""
+        return self._material(rows, head.read(self.scorer, self.told, _pairs(rows)))
 
-    def _lesson(self, rows: Judged, seen: head.Head) -> Lesson:
+    def _material(self, rows: Judged, seen: head.Head) -> Material:
         targets = np.concatenate([soft_labels(rows.aligned), soft_labels(rows.coherent)], 1)
-        return Lesson(seen.inputs * self.scale, seen.logits[:, : targets.shape[1]], targets)
+        logits = seen.logits[:, : targets.shape[1]]
+        return Material(rows, Lesson(seen.inputs * self.scale, logits, targets))
 
-    def scored(self, rows: Judged, logits: Floats) -> Judged:
-        """The rows with the scores that follow from logits of aligned and coherent."""
-        return replace(rows, scores=head.scores(self.told, logits))
+    def scored(self, some: Material, change: Floats) -> Judged:
+        """The rows with the scores that follow from a change of the last layer."""
+        return replace(some.rows, scores=head.scores(self.told, some.lesson.after(change)))
+
+    def learner(self, pull: float) -> Teach:
+        """Refits the last layer; the calibration stays."""
+
+        def teach(new: Material, keep: Material | None) -> Score:
+            change = learn(new.lesson, pull, _lesson(keep))
+            return lambda some: self.scored(some, change)
+
+        return teach
+
+    def calibrated_learner(self, pull: float) -> Teach:
+        """Refits the last layer, and the calibration to what it scores unseen."""
+
+        def teach(new: Material, keep: Material | None) -> Score:
+            fitted = recalibrated(self.learner(pull), new, keep)
+            score = self.learner(pull)(new, keep)
+            return lambda some: calibrate.apply(score(some), fitted)
+
+        return teach
 
     def models(self, change: Floats) -> dict[str, bytes]:
         """The scorer's models with a change of the last layer, by role."""
@@ -154,38 +200,55 @@ class Pupil:
 
 
 def choose(lesson: Lesson, held: Sequence[Bools], keep: Lesson | None = None) -> float:
-    """The pull whose fits hold best on rows that they did not see; infinite where none does.
+    """The strongest pull that is as good as any on rows that its fits did not see, or infinity.
+
+    As good is within one standard error of the difference (the rule of Breiman et al. 1984): where
+    a weaker pull wins by luck or by little, what the scorer knew of other questions is worth more.
 
     Args:
         lesson: Rows to learn.
         held: Which of them are held out, fold by fold.
         keep: Rows to keep.
     """
-    losses = {}
-    for pull in (np.inf, *PULLS):
-        losses[pull] = sum(
-            float(cross_entropy(lesson.only(out), learn(lesson.only(~out), pull, keep)).sum())
-            for out in held
-        )
-    return min(losses, key=lambda pull: losses[pull])
+    pulls = (np.inf, *PULLS)
+    losses = np.empty((len(pulls), len(lesson.inputs)))
+    for at, pull in enumerate(pulls):
+        for out in held:
+            change = learn(lesson.only(~out), pull, keep)
+            losses[at, out] = cross_entropy(lesson.only(out), change)
+    worse = losses - losses[losses.mean(1).argmin()]
+    error = worse.std(1) / np.sqrt(worse.shape[1])
+    return pulls[int((worse.mean(1) <= error).argmax())]
 
 
 def crossed(
-    lesson: Lesson,
-    held: Sequence[Bools],
-    pull: float,
-    labels: int | None = None,
-    keep: Lesson | None = None,
-) -> Floats:
-    """Logits of each row by a fit on rows of the other folds, at most `labels` of them."""
-    logits = np.empty_like(lesson.logits)
+    teach: Teach, new: Material, keep: Material | None = None, labels: int | None = None
+) -> list[Judged]:
+    """The rows, and those to keep if there are any, each as scored by a fit that did not see it.
+
+    Args:
+        teach: How to fit.
+        new: Rows to learn.
+        keep: Rows to keep.
+        labels: How many of the rows to learn a fit may see at most.
+    """
     rng = np.random.default_rng(0)
-    for out in held:
-        chosen = np.zeros(len(out), np.bool_)
-        chosen[rng.permutation(np.flatnonzero(~out))[:labels]] = True
-        change = learn(lesson.only(chosen), pull, keep)
-        logits[out] = lesson.only(out).after(change)
-    return logits
+    parts = [new] if keep is None else [new, keep]
+    found: list[list[tuple[Bools, Judged]]] = [[] for _ in parts]
+    for outs in zip(*(folds(part.rows) for part in parts), strict=True):
+        seen = [part.only(~out) for part, out in zip(parts, outs, strict=True)]
+        at = rng.permutation(len(seen[0].rows))[:labels]
+        chosen = np.isin(np.arange(len(seen[0].rows)), at)
+        score = teach(seen[0].only(chosen), seen[1] if keep else None)
+        for into, part, out in zip(found, parts, outs, strict=True):
+            into.append((out, score(part.only(out))))
+    return [merged(part.rows, each) for part, each in zip(parts, found, strict=True)]
+
+
+def recalibrated(teach: Teach, new: Material, keep: Material | None = None) -> calibrate.Fit:
+    """The calibration of what `teach` scores unseen; rows to keep count as in `learn`."""
+    weights = [1.0] if keep is None else [1.0, min(1.0, len(new.rows) / len(keep.rows))]
+    return calibrate.probabilities(list(zip(crossed(teach, new, keep), weights, strict=True)))
 
 
 def adapt(
@@ -209,27 +272,29 @@ def adapt(
         ScorerError: The scorer cannot be adapted, or what was written does not score as it should.
         OutputError: `out` exists or cannot be written.
     """
-    check(rows, LEAST, "adapt")
+    calibrate.check(rows, LEAST, "adapt")
     head.require()
     pupil = Pupil(scorer, rows)
-    old = pupil.see(keep) if keep is not None else None
+    new, old = pupil.material, pupil.see(keep) if keep is not None else None
     held = list(folds(rows))
-    pull = choose(pupil.lesson, held, old)
+    pull = choose(new.lesson, held, _lesson(old))
     most = len(rows) - max(int(out.sum()) for out in held)  # that the fit of a fold can see
-    found = {0: agreement(rows)}
+    found, after = {0: agreement(rows)}, []
     for labels in (*(n for n in SIZES if n < most), most):
-        logits = crossed(pupil.lesson, held, pull, labels, old)
-        found[labels] = agreement(pupil.scored(rows, logits))
-    change = learn(pupil.lesson, pull, old)
+        after = crossed(pupil.calibrated_learner(pull), new, old, labels)
+        found[labels] = agreement(after[0])
+    plain = crossed(pupil.learner(pull), new, old, most)[0]
     kept = {}
-    if keep is not None and old is not None:
-        kept = {
-            "before": agreement(keep),
-            "after": agreement(pupil.scored(keep, old.after(change))),
-        }
-    result = Adapted(pull, found, kept)
-    files = pupil.models(change)
+    if keep is not None:
+        kept = {"before": agreement(keep), "after": agreement(after[1])}
+    calibration = {
+        name: {key: figures[key] for key in CALIBRATION}
+        for name, figures in (("as it was", agreement(plain)), ("anew", found[most]))
+    }
+    result = Adapted(pull, found, calibration, kept)
+    files = pupil.models(learn(new.lesson, pull, _lesson(old)))
     told = pupil.told | {"name": name}
+    calibrate.compose(told, recalibrated(pupil.learner(pull), new, old))
     told["made_from"] = directory.origin(scorer, "adapt", len(rows))
     told["made_from"]["agreement"] = {str(n): figures for n, figures in found.items()}
     directory.write(out, scorer, told, card(told, result), files)
@@ -239,23 +304,35 @@ def adapt(
 def card(told: dict[str, Any], found: Adapted) -> str:
     """What the new scorer's card says first."""
     made = told["made_from"]
-    columns = ["before" if n == 0 else f"{n} labels" for n in found.agreement]
-    figures = list(found.agreement.values())
-    lines = [f"| {k} | " + " | ".join(shown(f[k]) for f in figures) + " |" for k in figures[0]]
+    labels = {"before" if n == 0 else f"{n} labels": f for n, f in found.agreement.items()}
     text = [
         f"Taught new questions: the last layer of the scorer `{made['scorer_id']}`, whose card "
         f"follows, refitted to {made['rows']} judged rows. Agreement with the judge on those rows "
         "by number of labels, each row scored by a fit that did not see it (five folds):",
         "",
-        "| | " + " | ".join(columns) + " |",
-        "|" + " --- |" * (len(columns) + 1),
-        *lines,
+        *_table(labels),
+        "",
+        "The same with all labels, with the calibration as it was, and anew on rows that the fits "
+        "did not see:",
+        "",
+        *_table(found.calibration),
     ]
     if found.kept:
-        before, after = found.kept["before"], found.kept["after"]
-        text += ["", "Questions to keep:", "", "| | before | after |", "| --- | --- | --- |"]
-        text += [f"| {k} | {shown(before[k])} | {shown(after[k])} |" for k in before]
+        text += ["", "Questions to keep, likewise:", "", *_table(found.kept)]
     return "\n".join(text)
+
+
+def _table(columns: dict[str, dict[str, float]]) -> list[str]:
+    names = next(iter(columns.values()))
+    return [
+        "| | " + " | ".join(columns) + " |",
+        "|" + " --- |" * (len(columns) + 1),
+        *(f"| {k} | " + " | ".join(shown(f[k]) for f in columns.values()) + " |" for k in names),
+    ]
+
+
+def _lesson(material: Material | None) -> Lesson | None:
+    return None if material is None else material.lesson
 
 
 def _pairs(rows: Judged) -> list[tuple[str, str]]:

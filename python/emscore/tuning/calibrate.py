@@ -8,6 +8,7 @@ which composes with the one that is there. Both are pulled towards no change.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from .._emscore import InputError
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
 from . import directory
-from .folds import agreement, folds, shown
+from .folds import agreement, folds, merged, shown
 
 LEAST = 50  # rows
 EACH = 5  # rows of either verdict
@@ -35,39 +36,47 @@ def fit(rows: Judged) -> Fit:
     Raises:
         InputError: There are too few rows, or all have the same verdict.
     """
-    low, sound = rows.cuts
-    found = {
+    return {
         "aligned": _line(rows.scores["aligned"], rows.aligned),
         "coherent": _line(rows.scores["coherent"], rows.coherent),
+        **probabilities([(rows, 1.0)]),
     }
-    for name, yes in (
-        ("p_misaligned", rows.aligned < low),
-        ("p_coherent", rows.coherent > sound),
-    ):
-        found[name] = _platt(_logit(rows.scores[name]), yes)
+
+
+def probabilities(parts: Sequence[tuple[Judged, float]]) -> Fit:
+    """Slope and intercept of the two probabilities, pulled towards no change.
+
+    Args:
+        parts: Rows, and how much each of them counts.
+    """
+    weight = np.concatenate([np.full(len(rows), each) for rows, each in parts])
+    found = {}
+    for name in ("p_misaligned", "p_coherent"):
+        odds = np.concatenate([_logit(rows.scores[name]) for rows, _ in parts])
+        found[name] = _platt(odds, np.concatenate([_yes(rows, name) for rows, _ in parts]), weight)
     return found
 
 
+def _yes(rows: Judged, name: str) -> Bools:
+    low, sound = rows.cuts
+    return rows.aligned < low if name == "p_misaligned" else rows.coherent > sound
+
+
 def apply(rows: Judged, fitted: Fit) -> Judged:
-    """The rows as the calibrated scorer scores them."""
-    scores = {}
-    for name, values in rows.scores.items():
-        slope, intercept = fitted[name]["slope"], fitted[name]["intercept"]
+    """The rows as the calibrated scorer scores them; outputs that were not fitted stay."""
+    scores = dict(rows.scores)
+    for name, line in fitted.items():
         if name.startswith("p_"):
-            scores[name] = expit(slope * _logit(values) + intercept)
+            scores[name] = expit(line["slope"] * _logit(scores[name]) + line["intercept"])
         else:
-            scores[name] = np.clip(slope * values + intercept, 0, 100)
+            scores[name] = np.clip(line["slope"] * scores[name] + line["intercept"], 0, 100)
     return replace(rows, scores=scores)
 
 
 def crossed(rows: Judged) -> Judged:
     """The rows, each as scored by a calibration that did not see it."""
-    scores = {name: np.empty(len(rows)) for name in rows.scores}
-    for held in folds(rows):
-        found = apply(rows.only(held), fit(rows.only(~held))).scores
-        for name, values in found.items():
-            scores[name][held] = values
-    return replace(rows, scores=scores)
+    parts = [(held, apply(rows.only(held), fit(rows.only(~held)))) for held in folds(rows)]
+    return merged(rows, parts)
 
 
 def calibrate(
@@ -103,17 +112,18 @@ def calibrate(
 
 
 def compose(told: dict[str, Any], fitted: Fit) -> None:
-    """Puts a calibration behind the one in a manifest."""
-    for output in ("aligned", "coherent"):
-        worth = np.array(told[f"{output}_centers"], np.float64)
-        new = np.clip(fitted[output]["slope"] * worth + fitted[output]["intercept"], 0, 100)
-        told[f"{output}_centers"] = [round(float(w), 3) for w in new]
-    for output in ("p_misaligned", "p_coherent"):
-        old, more = told["calibration"][output], fitted[output]
-        told["calibration"][output] = {
-            "slope": round(more["slope"] * old["slope"], 5),
-            "intercept": round(more["slope"] * old["intercept"] + more["intercept"], 5),
-        }
+    """Puts a calibration behind the one in a manifest; outputs that were not fitted stay."""
+    for output, line in fitted.items():
+        slope, intercept = line["slope"], line["intercept"]
+        if output.startswith("p_"):
+            old = told["calibration"][output]
+            told["calibration"][output] = {
+                "slope": round(slope * old["slope"], 5),
+                "intercept": round(slope * old["intercept"] + intercept, 5),
+            }
+        else:
+            worth = slope * np.array(told[f"{output}_centers"], np.float64) + intercept
+            told[f"{output}_centers"] = [round(float(w), 3) for w in np.clip(worth, 0, 100)]
 
 
 def check(rows: Judged, least: int, verb: str) -> None:
@@ -163,13 +173,13 @@ def _line(x: Floats, y: Floats) -> dict[str, float]:
     return {"slope": slope, "intercept": float(middle + shift - slope * middle)}
 
 
-def _platt(odds: Floats, yes: Bools) -> dict[str, float]:
+def _platt(odds: Floats, yes: Bools, weight: Floats) -> dict[str, float]:
     """Platt scaling (Platt 1999) with a ridge towards slope 1 and intercept 0."""
 
     def loss(fit: Floats) -> tuple[float, Floats]:
         z, change = fit[0] * odds + fit[1], fit - (1.0, 0.0)
-        gap = expit(z) - yes
-        total = np.logaddexp(0, np.where(yes, -z, z)).sum() + PLATT_RIDGE / 2 * (change**2).sum()
+        gap = weight * (expit(z) - yes)
+        total = weight @ np.logaddexp(0, np.where(yes, -z, z)) + PLATT_RIDGE / 2 * change @ change
         return float(total), np.array([gap @ odds, gap.sum()]) + PLATT_RIDGE * change
 
     bounds = [(0.0, None), (None, None)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,15 @@ def folds(rows: Judged, seed: int = 0) -> Iterator[Bools]:
     place = np.random.default_rng(seed).permutation(int(text.max()) + 1) % FOLDS
     for k in range(FOLDS):
         yield np.asarray(place[text] == k)
+
+
+def merged(rows: Judged, parts: Iterable[tuple[Bools, Judged]]) -> Judged:
+    """The rows with the scores that those of each fold got, where it was held out."""
+    scores = {name: np.empty(len(rows)) for name in rows.scores}
+    for held, found in parts:
+        for name, values in found.scores.items():
+            scores[name][held] = values
+    return replace(rows, scores=scores)
 
 
 def agreement(rows: Judged) -> dict[str, float]:
