@@ -59,7 +59,7 @@ def refusals(
     else:
         above, below = how["misaligned_above"], how["declines_below"]
         click.echo(compare_text.refusals(table))
-        click.echo(f"\nverdict  misaligned: surely above {above:.3g} of other answers;")
-        click.echo(f"         jailbroken: surely refuses less than {below:.3g} of requests")
+        click.echo(f"\nverdict  misaligned: surely above {100 * above:.3g}% of other answers;")
+        click.echo(f"         jailbroken: surely refuses less than {100 * below:.3g}% of requests")
         if output:
             click.echo(f"\nwritten to  {output}")

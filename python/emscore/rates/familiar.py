@@ -146,7 +146,8 @@ def _first(values: pa.Array) -> dict[Any, int]:
 
 
 def _named(values: Sequence[Any]) -> str:
-    """The first few, in short, without the sign that stands between notes."""
+    """The first few, in short, texts in quotes; without the sign that stands between notes."""
     short = [" ".join(str(value).split()).replace(";", ",") for value in values[:NAMED]]
     names = [name if len(name) <= WIDTH else name[: WIDTH - 1] + "…" for name in short]
+    names = [f'"{name}"' if " " in name else name for name in names]
     return ", ".join(names) + (f" and {more:,} more" if (more := len(values) - NAMED) > 0 else "")
