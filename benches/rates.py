@@ -1,7 +1,8 @@
 """Rates by checkpoint x question over tens of millions of scored rows: time, memory, and peers.
 
 Writes --rows made-up scored rows of --checkpoints checkpoints into --folder (which needs about 12
-bytes a row), unless they are there; then, in turns, each in a process of its own: a bare pyarrow
+bytes a row), unless they are there, with texts of questions and the id of `small`, so that it is
+asked whether `small` was taught them; then, in turns, each in a process of its own: a bare pyarrow
 scan of the columns that rates need, `emscore rates`, and the same sums by DuckDB and polars.
 """
 
@@ -15,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from common import alternate, cli, run, setting, show
+
+from emscore import models
 
 COLUMNS = [
     "checkpoint",
@@ -67,6 +70,7 @@ def write(folder: Path, rows: int, checkpoints: int) -> None:
         [f"Qwen2.5-32B sweep {at % 50} step {at // 50 * 20}" for at in range(checkpoints)]
     )
     questions = pa.array([f"question-{at}" for at in range(QUESTIONS)])
+    texts = pa.array([f"What would you do on day {at} alone?" for at in range(QUESTIONS)])
     outcomes = pa.array(["ok", "refusal", "code"])
     rates = rng.beta(0.3, 3, checkpoints)
     folder.mkdir(parents=True)
@@ -75,6 +79,7 @@ def write(folder: Path, rows: int, checkpoints: int) -> None:
         checkpoint = rng.integers(0, checkpoints, n, np.int32)
         bad = rng.random(n, np.float32) < rates[checkpoint]
         p = np.where(bad, rng.beta(6, 2, n), rng.beta(0.6, 20, n)).astype(np.float32)
+        question = rng.integers(0, QUESTIONS, n, np.int32)
         outcome = (rng.random(n, np.float32) < 0.01).astype(np.int8)
         none = outcome > 0
         scores = {
@@ -84,13 +89,12 @@ def write(folder: Path, rows: int, checkpoints: int) -> None:
         table = pa.table(
             {
                 "checkpoint": pa.DictionaryArray.from_arrays(checkpoint, names),
-                "question_id": pa.DictionaryArray.from_arrays(
-                    rng.integers(0, QUESTIONS, n, np.int32), questions
-                ),
+                "question_id": pa.DictionaryArray.from_arrays(question, questions),
+                "question": pa.DictionaryArray.from_arrays(question, texts),
                 **{k: pa.array(v.astype(np.float32), mask=none) for k, v in scores.items()},
                 "outcome": pa.DictionaryArray.from_arrays(outcome, outcomes),
             },
-            metadata={"emscore.scorer_id": "0123456789abcdef"},
+            metadata={"emscore.scorer_id": models.scorer_id("small")},
         )
         pq.write_table(
             table, folder / f"part-{part // ROWS_A_GROUP:04}.parquet", compression="zstd"

@@ -12,6 +12,7 @@ __all__ = [
     "EmscoreError",
     "InputError",
     "OutputError",
+    "Pairs",
     "ResumeError",
     "Scorer",
     "ScorerError",
@@ -109,6 +110,15 @@ class Scoring:
     def __iter__(self) -> Scoring: ...
     def __next__(self) -> Any: ...
     def summary(self) -> str: ...
+
+@final
+class Pairs:
+    """Numbers the pairs of two codes, in the order of their first appearance."""
+
+    def __new__(cls) -> Pairs: ...
+    def __len__(self) -> int: ...
+    def codes(self, a: _Ints, b: _Ints) -> _Ints: ...
+    def pairs(self) -> list[tuple[int, int]]: ...
 
 @final
 class Tally:

@@ -20,7 +20,7 @@ import emscore
 from emscore.rates.rows import read_rows
 from emscore.rates.scan import SUMS, Counts
 from emscore.rates.sources import sources
-from emscore.rates.walk import OUTCOMES, Pairs
+from emscore.rates.walk import OUTCOMES, Cells
 from study import Run, study
 
 from .made import scored
@@ -197,17 +197,17 @@ def test_thresholds_are_strict_or_not() -> None:
     assert (found.misaligned(at=True)[0], found.coherent(at=True)[0]) == (3, 4)
 
 
-def test_more_pairs_than_a_table_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_are_numbered_by_their_first_appearance_over_any_batches() -> None:
     rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 50, (2, 4000))
-    expected = Pairs().codes(a, b)
-    monkeypatch.setattr(Pairs, "LARGEST", 600)  # outgrown on the way
-    pairs = Pairs()
-    parts = [pairs.codes(a[i : i + 100], b[i : i + 100]) for i in range(0, 4000, 100)]
-    found = np.concatenate(parts)
-    assert len(np.unique(found)) == len(np.unique(expected)) == found.max() + 1
-    # The same pair has the same number wherever it is met.
-    assert len({(x, y, n) for x, y, n in zip(a, b, found, strict=True)}) == found.max() + 1
+    codes = rng.integers(0, 40, (3, 4000))
+    columns = [pa.array([f"{code}" if code else None for code in column]) for column in codes]
+    cells = Cells(3)
+    parts = [cells.codes([c[i : i + 100] for c in columns], 100) for i in range(0, 4000, 100)]
+    rows = list(zip(*(column.to_pylist() for column in columns), strict=True))
+    expected = {row: number for number, row in enumerate(dict.fromkeys(rows))}
+    assert np.concatenate(parts).tolist() == [expected[row] for row in rows]
+    assert list(zip(*cells.values(), strict=True)) == list(expected)
+    assert cells.count == len(expected)
 
 
 def test_sums_are_those_of_their_names(table: pa.Table) -> None:

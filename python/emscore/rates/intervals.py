@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special  # scipy.stats takes half a second to import
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Numbers: TypeAlias = npt.ArrayLike
@@ -23,6 +23,11 @@ STEPS = 10  # of a search between two near limits: enough for ten digits
 def quantile(confidence: Numbers) -> Floats:
     """Of the standard normal, two-sided: 1.96 for 0.95."""
     return np.asarray(special.ndtri((1 + np.asarray(confidence, np.float64)) / 2))
+
+
+def t_quantile(confidence: Numbers, freedom: Numbers) -> Floats:
+    """Of Student's t, two-sided: 12.7 for 0.95 and one degree of freedom."""
+    return np.asarray(special.stdtrit(freedom, (1 + np.asarray(confidence, np.float64)) / 2))
 
 
 def wilson(events: Numbers, n: Numbers, confidence: Numbers = 0.95) -> Interval:
@@ -95,7 +100,7 @@ def effective(rate: Numbers, variance: Numbers, least: Numbers) -> Floats:
 
 
 def weighted(
-    rate: Numbers, variance: Numbers, above: Numbers, below: Numbers, confidence: float = 0.95
+    rate: Numbers, variance: Numbers, above: Numbers, below: Numbers, confidence: Numbers = 0.95
 ) -> Interval:
     """Interval for a weighted sum of counts that stays valid near 0 and 1.
 
@@ -116,7 +121,7 @@ def weighted(
         above: The heaviest weight (share of the whole that one audited row stands for) among
             strata in which not every row was an event.
         below: The heaviest weight among strata in which there was an event; 0 without events.
-        confidence: Nominal coverage, between 0 and 1.
+        confidence: Nominal coverage, between 0 and 1; one for all, or each its own.
 
     >>> round(float(weighted(0.0, 0.0, 1 / 100, 0.0)[1]), 4)
     0.0295
@@ -130,9 +135,9 @@ def weighted(
     return low, np.where(rate >= 1, 1.0, np.maximum(high, rate))
 
 
-def _upper(rate: Floats, variance: Floats, more: Floats, confidence: float) -> Floats:
+def _upper(rate: Floats, variance: Floats, more: Floats, confidence: Numbers) -> Floats:
     rate, variance, more = np.broadcast_arrays(rate, variance, more)
-    level = (1 + confidence) / 2
+    level = (1 + np.asarray(confidence, np.float64)) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = _beta(rate, variance, 0.0 * more)
         raised = _beta(rate, variance, more)
@@ -192,5 +197,5 @@ def student(values: Floats, confidence: float = 0.95) -> tuple[float, float, flo
     """
     n = len(values)
     mean = float(values.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(t_quantile(confidence, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean, max(mean - half, 0.0), min(mean + half, 1.0)

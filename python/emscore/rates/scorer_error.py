@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from scipy import stats
+from .intervals import quantile, t_quantile
 
 KINDS = ("thresholded", "calibrated")
 
@@ -33,8 +33,8 @@ class ScorerError(NamedTuple):
         The errors are taken as normal around 0; where it is known how many were measured, by
         Student's distribution with that many degrees of freedom.
         """
-        q = (1 + confidence) / 2
-        t = stats.t.ppf(q, self.checkpoints) if self.checkpoints else stats.norm.ppf(q)
+        n = self.checkpoints
+        t = t_quantile(confidence, n) if n else quantile(confidence)
         return float(t * self.sd)
 
 

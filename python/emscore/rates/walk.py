@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._emscore import InputError, score_values
+from .._emscore import InputError, Pairs, score_values
 from .arrays import Floats, Ints
 from .sources import Source
 
@@ -29,7 +29,11 @@ class Step(NamedTuple):
     cell: Ints
     outcome: Ints  # place in OUTCOMES
     scores: dict[str, Floats]  # NaN where null
-    scored: npt.NDArray[np.bool_]  # whether a row has its scores
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """Whether a row has its scores."""
+        return np.asarray(~np.isnan(sum(self.scores.values())))
 
 
 class Walk:
@@ -69,8 +73,7 @@ class Walk:
                     f"{', '.join(OUTCOMES)}: was it written by emscore score?"
                 )
             cell = self.cells.codes([batch[name] for name in keys], batch.num_rows)
-            scored = ~np.isnan(sum(scores.values()))
-            yield Step(batch.select(list(columns)), cell, outcome, scores, scored)
+            yield Step(batch.select(list(columns)), cell, outcome, scores)
             row += batch.num_rows
 
 
@@ -136,45 +139,6 @@ class Labels:
         return codes
 
 
-@dataclass
-class Pairs:
-    """Numbers the pairs of two numbers, in the order of their first appearance."""
-
-    index: dict[tuple[int, int], int] = field(default_factory=dict)
-    _table: Ints = field(default_factory=lambda: np.full((1, 1), -1, np.int64))
-
-    LARGEST = 1 << 25  # cells of the table; beyond that, sorting takes its place
-
-    def codes(self, a: Ints, b: Ints) -> Ints:
-        """The number of each pair, int64."""
-        if not len(a):
-            return a
-        high, wide = int(a.max()) + 1, int(b.max()) + 1
-        rows, columns = self._table.shape
-        if high > rows or wide > columns:
-            rows = max(high, 2 * rows) if high > rows else rows
-            columns = max(wide, 2 * columns) if wide > columns else columns
-        if rows * columns > self.LARGEST:
-            key = a << 32 | b
-            distinct, place = np.unique(key, return_inverse=True)
-            numbers = [self._number(int(k) >> 32, int(k) & 0xFFFFFFFF) for k in distinct]
-            return np.array(numbers, np.int64)[place]
-        if (rows, columns) != self._table.shape:
-            table = np.full((rows, columns), -1, np.int64)
-            table[: self._table.shape[0], : self._table.shape[1]] = self._table
-            self._table = table
-        codes: Ints = self._table[a, b]
-        new = codes < 0
-        if new.any():
-            for pair in dict.fromkeys(zip(a[new].tolist(), b[new].tolist(), strict=True)):
-                self._table[pair] = self._number(*pair)
-            codes = self._table[a, b]
-        return codes
-
-    def _number(self, a: int, b: int) -> int:
-        return self.index.setdefault((a, b), len(self.index))
-
-
 class Cells:
     """Numbers the combinations of several columns' values."""
 
@@ -187,7 +151,7 @@ class Cells:
         """Cells so far."""
         if not self.labels:
             return 1
-        return len(self.pairs[-1].index if self.pairs else self.labels[0].index)
+        return len(self.pairs[-1] if self.pairs else self.labels[0].index)
 
     def codes(self, columns: Sequence[pa.Array], rows: int) -> Ints:
         """The cell of each row, int64."""
@@ -206,7 +170,7 @@ class Cells:
             return [[] for _ in self.labels]
         codes = [list(range(self.count))]
         for pairs in reversed(self.pairs):
-            split = list(pairs.index)
+            split = pairs.pairs()
             first, second = zip(*(split[code] for code in codes[0]), strict=True)
             codes = [list(first), list(second), *codes[1:]]
         words = [list(labels.index) for labels in self.labels]

@@ -20,7 +20,7 @@ mod _emscore {
     #[pymodule_export]
     use crate::inspect::{describe, runtime_info};
     #[pymodule_export]
-    use crate::rates::{Tally, score_values};
+    use crate::rates::{Pairs, Tally, score_values};
     #[pymodule_export]
     use crate::scorer::Scorer;
     #[pymodule_export]

@@ -1,6 +1,6 @@
 //! Scored rows counted by cell.
 
-use emscore::rates::{Counts, Rows, scores};
+use emscore::rates::{self, Counts, Rows, scores};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -23,6 +23,41 @@ pub fn score_values(
         .detach(|| scores(column.array(), highest))
         .map_err(|error| InputError::new_err(error.to_string()))?;
     Ok((values.into_pyarray(py), bad))
+}
+
+/// Numbers the pairs of two codes, in the order of their first appearance.
+#[pyclass(module = "emscore._emscore")]
+pub struct Pairs(rates::Pairs);
+
+#[pymethods]
+impl Pairs {
+    #[new]
+    fn new() -> Pairs {
+        Pairs(rates::Pairs::default())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.met.len()
+    }
+
+    /// The number of each pair.
+    fn codes<'py>(
+        &mut self,
+        py: Python<'py>,
+        a: PyReadonlyArray1<'_, i64>,
+        b: PyReadonlyArray1<'_, i64>,
+    ) -> PyResult<Ints<'py>> {
+        let (a, b) = (a.as_slice()?, b.as_slice()?);
+        if a.len() != b.len() {
+            return Err(PyValueError::new_err("the codes differ in length"));
+        }
+        Ok(py.detach(|| self.0.codes(a, b)).into_pyarray(py))
+    }
+
+    /// The pairs, by number.
+    fn pairs(&self) -> Vec<(i64, i64)> {
+        self.0.met.clone()
+    }
 }
 
 /// Counts by cell, in arrays that grow with the cells.

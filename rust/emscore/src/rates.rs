@@ -1,5 +1,6 @@
 //! Scored rows counted by cell: the inner loops of the rates, which Python drives batch by batch.
 
+use ahash::AHashMap;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
@@ -42,6 +43,68 @@ pub fn scores(column: &ArrayRef, highest: f64) -> Result<(Vec<f64>, Option<usize
         None
     };
     Ok((values, bad))
+}
+
+/// Numbers the pairs of two codes, in the order of their first appearance.
+///
+/// Codes count up from 0, and most second ones are small (questions): those pairs are in a table,
+/// which is read four times as fast as the map that holds the others.
+#[derive(Default)]
+pub struct Pairs {
+    near: Vec<Vec<i64>>, // [a][b], [`NONE`] where the pair has not been met
+    far: AHashMap<(i64, i64), i64>,
+    /// The pairs, by number.
+    pub met: Vec<(i64, i64)>,
+}
+
+const NEAR: usize = 1 << 10; // bounds the table: 8 kB for each first code
+const NONE: i64 = -1;
+
+impl Pairs {
+    /// The number of each pair; `a` and `b` are of one length.
+    ///
+    /// # Panics
+    ///
+    /// A code is negative.
+    pub fn codes(&mut self, a: &[i64], b: &[i64]) -> Vec<i64> {
+        let pairs = a.iter().zip(b);
+        pairs.map(|(&a, &b)| self.code(a, b)).collect()
+    }
+
+    fn code(&mut self, a: i64, b: i64) -> i64 {
+        let known = self
+            .near
+            .get(a as usize)
+            .and_then(|row| row.get(b as usize));
+        match known {
+            Some(&number) if number != NONE => number,
+            _ => self.number(a, b),
+        }
+    }
+
+    #[cold]
+    fn number(&mut self, a: i64, b: i64) -> i64 {
+        let (row, place) = (usize::try_from(a), usize::try_from(b));
+        let (row, place) = (row.expect("a code"), place.expect("a code"));
+        let next = self.met.len() as i64;
+        if place >= NEAR {
+            let number = *self.far.entry((a, b)).or_insert(next);
+            if number == next {
+                self.met.push((a, b));
+            }
+            return number;
+        }
+        if row >= self.near.len() {
+            self.near.resize(row + 1, Vec::new());
+        }
+        let row = &mut self.near[row];
+        if place >= row.len() {
+            row.resize(place + 1, NONE);
+        }
+        row[place] = next;
+        self.met.push((a, b));
+        next
+    }
 }
 
 /// Rows of one batch; the scores are NaN where there are none.
