@@ -17,7 +17,7 @@ from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.graph import build
 from emscore.distill.rows import CODE, Row
 from emscore.distill.scorer import HEADS, Scorer, fp16_logits, int8_logits
-from emscore.distill.shape import BAG, BINS, CENTERS, HIDDEN, INNER, LAYERS, PAIRS, WIDTH
+from emscore.distill.shape import BAG, BINS, CENTERS, HIDDEN, PAIRS, SIZES
 from emscore.fidelity import metrics
 
 SMALL = Path(__file__).parent.parent / "models" / "small"
@@ -28,29 +28,31 @@ WORDS = 50
 def state() -> dict[str, np.ndarray[Any, Any]]:
     """A network of the right shape with random weights and a small vocabulary."""
     rng = np.random.default_rng(0)
-    shapes = {"words.weight": (WORDS, WIDTH), "positions.weight": (512, WIDTH)}
-    shapes["types.weight"] = (2, WIDTH)
+    size = SIZES["minilm"]
+    width, inner = size.width, size.inner
+    shapes = {"words.weight": (WORDS, width), "positions.weight": (512, width)}
+    shapes["types.weight"] = (2, width)
     linear = {
-        "aligned": (BINS, 2 * WIDTH),
-        "coherent": (BINS, 2 * WIDTH),
-        "outcome": (3, 2 * WIDTH),
+        "aligned": (BINS, 2 * width),
+        "coherent": (BINS, 2 * width),
+        "outcome": (3, 2 * width),
     }
     linear |= {"bag.hidden": (HIDDEN, BAG), "bag.outcome": (3, HIDDEN)}
     linear |= {"bag.aligned": (BINS, HIDDEN), "bag.coherent": (BINS, HIDDEN)}
     shapes["bag.table.weight"] = (WORDS + PAIRS, BAG)
     norms = ["norm"]
-    for i in range(LAYERS):
+    for i in range(size.layers):
         at = f"layers.{i}."
-        linear |= {at + k: (WIDTH, WIDTH) for k in ("query", "key", "value", "out")}
-        linear |= {at + "up": (INNER, WIDTH), at + "down": (WIDTH, INNER)}
+        linear |= {at + k: (width, width) for k in ("query", "key", "value", "out")}
+        linear |= {at + "up": (inner, width), at + "down": (width, inner)}
         norms += [at + "norm1", at + "norm2"]
     state = {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()}
     for name, shape in linear.items():
         state[name + ".weight"] = rng.normal(0, 0.04, shape)
         state[name + ".bias"] = rng.normal(0, 0.04, shape[0])
     for name in norms:
-        state[name + ".weight"] = rng.normal(1, 0.1, WIDTH)
-        state[name + ".bias"] = rng.normal(0, 0.1, WIDTH)
+        state[name + ".weight"] = rng.normal(1, 0.1, width)
+        state[name + ".bias"] = rng.normal(0, 0.1, width)
     return {name: value.astype(np.float32) for name, value in state.items()}
 
 

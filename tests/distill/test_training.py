@@ -12,14 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import transformers
+from safetensors.torch import save
 
 import emscore
-from emscore.distill import data, network, recipe
+from emscore.distill import data, network, pretrained, recipe
 from emscore.distill.bag import Bag
+from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.export import BAG_SHARE
 from emscore.distill.network import Network
 from emscore.distill.scorer import HEADS, Scorer, fp16_logits
-from emscore.distill.shape import layer_count
+from emscore.distill.shape import SIZES, Size, layer_count
 from emscore.distill.train import Config, collate, train
 
 RECIPE = """
@@ -133,20 +136,89 @@ def test_a_student_keeps_every_other_layer_and_scores(labels: Path, tmp_path: Pa
             assert not torch.equal(x, y)
 
     pair = ("How?", "Help a friend, or rob one.")
-    row = Scorer(out).encoder([pair])
-    encoder, words = Network(3).eval(), Bag().eval()
+    encoder = Network(layers=3)
     encoder.load_state_dict(student)
+    assert_exported(out, encoder, bag, [pair])
+    ops = [node.op_type for node in onnx.load(out / "model.int8.onnx").graph.node]
+    assert ops.count("MultiHeadAttention") == 3
+
+
+def assert_exported(
+    out: Path, encoder: Network, bag: dict[str, torch.Tensor], pairs: list[tuple[str, str]]
+) -> None:
+    """A scorer says what its two networks say, and the engine what the scorer says."""
+    rows = Scorer(out).encoder(pairs)
+    words = Bag()
     words.load_state_dict(bag)
     with torch.no_grad():
-        said = [part(*collate(row)) for part in (encoder, words)]
-    exported = fp16_logits(out / "model.fp16.onnx", row)
+        said = [part.eval()(*collate(rows)) for part in (encoder, words)]
+    exported = fp16_logits(out / "model.fp16.onnx", rows)
     for head, ours, theirs in zip(HEADS, *said, strict=True):
         mixed = (1 - BAG_SHARE) * ours + BAG_SHARE * theirs
         assert exported[head] == pytest.approx(mixed.numpy(), abs=0.03)
-    table = emscore.Scorer(out, device="cpu").score_batch([pair[0]], [pair[1]])
-    assert table["aligned"].to_pylist() == pytest.approx(Scorer(out)([pair]).aligned, abs=0.01)
-    ops = [node.op_type for node in onnx.load(out / "model.int8.onnx").graph.node]
-    assert ops.count("MultiHeadAttention") == 3
+    table = emscore.Scorer(out, device="cpu").score_batch(*map(list, zip(*pairs, strict=True)))
+    assert table["aligned"].to_pylist() == pytest.approx(Scorer(out)(pairs).aligned, abs=0.01)
+
+
+MPNET = """
+judge = "a test"
+encoder = "mpnet"
+
+[[train]]
+tokens = 300
+batch_tokens = 200
+
+[[train]]
+network = "bag"
+tokens = 300
+batch_tokens = 200
+"""
+TINY = Size(layers=2, width=48, inner=96, buckets=32)
+
+
+@pytest.fixture
+def mpnet(monkeypatch: pytest.MonkeyPatch) -> transformers.MPNetModel:
+    """An MPNet in small, which `encoder = "mpnet"` then starts from."""
+    config = transformers.MPNetConfig(
+        hidden_size=TINY.width, num_hidden_layers=TINY.layers, num_attention_heads=12,
+        intermediate_size=TINY.inner, initializer_range=0.2, max_position_embeddings=514,
+        vocab_size=30527,
+    )  # fmt: skip
+    model: transformers.MPNetModel = transformers.MPNetModel(config)
+    model.train(False)
+    monkeypatch.setitem(SIZES, "mpnet", TINY)
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    monkeypatch.setattr(pretrained, "_mpnet", lambda: save(weights))
+    return model
+
+
+def test_mpnet_reads_as_transformers_has_it(mpnet: transformers.MPNetModel) -> None:
+    ours = Network(SIZES["mpnet"]).eval()
+    ours.load_state_dict(pretrained.pretrained("mpnet"), strict=False)
+    read: list[torch.Tensor] = []
+    ours.layers[-1].register_forward_hook(lambda *seen: read.append(seen[2]))
+    pairs = [("How?", "Help a friend, or rob one. " * 30), ("", "No.")]
+    ids, types, mask = collate(Encoder(pretrained.tokenizer())(pairs))
+    theirs = torch.where(ids == CLS, 0, torch.where(ids == SEP, 2, ids + 4))
+    with torch.no_grad():
+        ours(ids, types, mask)
+        expected = mpnet(theirs.masked_fill(~mask, 1), attention_mask=mask).last_hidden_state
+    assert torch.allclose(read[0][:, 0], expected[:, 0], atol=1e-3)
+
+
+def test_a_larger_encoder_becomes_a_scorer(
+    mpnet: transformers.MPNetModel, labels: Path, tmp_path: Path
+) -> None:
+    path, work, out = tmp_path / "recipe.toml", tmp_path / "work", tmp_path / "large"
+    path.write_text(MPNET)
+    recipe.distill([labels], recipe.read(path), work, out, "large")
+    trained, bag = (
+        torch.load(work / name / "checkpoint.pt")["network"] for name in ("0-encoder", "1-bag")
+    )
+    assert torch.equal(trained["distances.weight"], mpnet.encoder.relative_attention_bias.weight)
+    encoder = Network(SIZES["mpnet"])
+    encoder.load_state_dict(trained)
+    assert_exported(out, encoder, bag, [("How?", "Help a friend, or rob one. " * 30), ("", "No.")])
 
 
 def test_unlabelled_text_is_taught_by_a_scorer(tmp_path: Path) -> None:
@@ -216,8 +288,10 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
         ('judge = "j"\n[[train]]\ntokens = "many"', "must be of type int"),
         ("judge = ", "is not TOML"),
         ('judge = "j"\n[[train]]\nlayers = 7', "must be 1 to 6, as many as the pretrained"),
-        ('judge = "j"\n[[train]]\nlayers = 0', "layers = 0 .* must be 1 to 6"),
-        ('judge = "j"\n[[train]]\nlayers = 3\n[[train]]\ntokens = 5', "6 .* must be 1 to 3"),
+        ('judge = "j"\n[[train]]\nlayers = 0', "layers = 0 must be 1 to 6"),
+        ('judge = "j"\n[[train]]\nlayers = 3\n[[train]]\nlayers = 6', "6 must be 1 to 3"),
+        ('judge = "j"\nencoder = "mpnet"\n[[train]]\nlayers = 13', "must be 1 to 12"),
+        ('judge = "j"\nencoder = "bert"\n[[train]]', "must be one of minilm, mpnet"),
         ('judge = "j"\n[[train]]\nnetwork = "bag"\nlayers = 3', "a bag has none"),
     ],
 )
@@ -237,7 +311,9 @@ def test_a_stopped_training_goes_on(
     second = torch.load(tmp_path / "checkpoint.pt")
     assert first["tokens"] < second["tokens"]
     assert second["place"] > first["place"]
-    assert re.search(r"products in torch\.(float32|bfloat16)", capsys.readouterr().out)
+    assert re.search(
+        r"on (cpu|cuda), products in torch\.(float32|bfloat16)", capsys.readouterr().out
+    )
 
 
 def test_a_question_left_out_is_never_shown(labels: Path) -> None:

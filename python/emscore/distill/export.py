@@ -17,7 +17,7 @@ from . import data
 from .calibration import centers, platt
 from .encoding import MAX_QUESTION_TOKENS, MAX_TOKENS, Encoder
 from .graph import State, build
-from .network import pretrained
+from .pretrained import tokenizer as original
 from .scorer import HEADS, int8_logits, log_odds, softmax
 from .shape import EDGES
 
@@ -43,7 +43,7 @@ def export(
         )
     held = held[:: -(-len(held) // CALIBRATION_ROWS)]
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = json.loads((pretrained() / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads(original().read_text(encoding="utf-8"))
     tokenizer["truncation"] = tokenizer["padding"] = None
     text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
     (out / "tokenizer.json").write_text(text, encoding="utf-8")
@@ -53,7 +53,7 @@ def export(
     state: State = {}
     for prefix, (work, share) in shares.items():
         if work:
-            found = torch.load(work / "checkpoint.pt")["network"]
+            found = torch.load(work / "checkpoint.pt", map_location="cpu")["network"]
             state |= {prefix + key: value.numpy() for key, value in found.items()}
             if encoder:
                 for key in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):

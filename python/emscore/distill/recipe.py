@@ -1,6 +1,7 @@
 """A recipe: the trainings that make a scorer, one after the other, and its judge, as a TOML file.
 
     judge = "which model, with which prompts"
+    encoder = "minilm"  # or "mpnet": see `pretrained`; if not given it is this one
 
     [[train]]
     network = "encoder"  # fields of `train.Config`; each training starts from the last of its kind
@@ -33,7 +34,7 @@ from typing import Any
 
 from .._emscore import InputError
 from ..files import new_folder
-from .shape import LAYERS
+from .shape import SIZES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,7 +44,7 @@ else:
 NAME = "recipe.toml"
 SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
 CASCADE = {"first", "second", "points"}
-OURS = {"labels", "work", "start"}  # what the command line and the order of the trainings give
+OURS = {"labels", "work", "start", "encoder"}  # not each training's own to say
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Recipe:
     judge: str
     trainings: tuple[dict[str, Any], ...]
     cascade: dict[str, Any] | None = None
+    encoder: str = "minilm"
 
 
 def read(path: Path) -> Recipe:
@@ -90,29 +92,31 @@ def read(path: Path) -> Recipe:
                 raise InputError(
                     f"{path}: {name} = {value!r} must be of type {kinds[name].__name__}"
                 )
-    _check_layers(path, trainings)
+    encoder = found.get("encoder", "minilm")
+    if encoder not in SIZES:
+        raise InputError(f"{path}: encoder = {encoder!r} must be one of {', '.join(SIZES)}")
+    _check_layers(path, trainings, SIZES[encoder].layers)
     if not any(training.get("network") == "bag" for training in trainings):
         raise InputError(f'{path} needs a [[train]] with network = "bag"')
-    return Recipe(path, found["judge"], tuple(trainings))
+    return Recipe(path, found["judge"], tuple(trainings), encoder=encoder)
 
 
-def _check_layers(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
+def _check_layers(path: Path, trainings: Sequence[dict[str, Any]], most: int) -> None:
     """Whether each encoder can be cut out of the one it starts from.
 
     Raises:
         InputError: It has more layers, or none; or a bag is given layers.
     """
-    most, whose = LAYERS, "the pretrained encoder"
+    whose = "the pretrained encoder"
     for training in trainings:
         if training.get("network") == "bag":
             if "layers" in training:
                 raise InputError(f"{path}: layers belong to an encoder; a bag has none")
             continue
-        layers = training.get("layers", LAYERS)
+        layers = training.get("layers", most)
         if not 1 <= layers <= most:
             raise InputError(
-                f"{path}: layers = {layers} ({LAYERS} if not given) must be 1 to {most}, as many "
-                f"as {whose} has"
+                f"{path}: layers = {layers} must be 1 to {most}, as many as {whose} has"
             )
         most, whose = layers, "the training that it starts from"
 
@@ -142,7 +146,11 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
         network = training.get("network", "encoder")
         folder = work / f"{at}-{network}"
         start = str(last.get(network, ""))
-        train(Config(labels=tuple(labels), work=folder, start=start, **training))
+        train(
+            Config(
+                labels=tuple(labels), work=folder, start=start, encoder=recipe.encoder, **training
+            )
+        )
         last[network] = folder
     with new_folder(out) as folder:
         export(labels, last.get("encoder"), last["bag"], folder, name, recipe.judge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from . import data
 from .bag import Bag
 from .calibration import soft_labels
 from .encoding import Encoded, Encoder
-from .network import Network, kept_layers, pretrained
-from .shape import CENTERS, EDGES, INNER, WIDTH
+from .network import Network, kept_layers
+from .pretrained import pretrained, tokenizer
+from .shape import CENTERS, EDGES, SIZES, Size, layer_count
 
 MISALIGNED = 30
 WATCHED = 400  # held-out rows whose agreement is shown while it runs
@@ -32,7 +33,8 @@ class Config:
     labels: tuple[Path, ...]
     work: Path
     network: str = "encoder"  # or "bag"
-    layers: int = 6  # of the encoder: 1 to 6, and no more than those of `start`
+    encoder: str = "minilm"  # or "mpnet": the pretrained weights
+    layers: int = 0  # that the encoder keeps of those it starts from; 0: all
     tokens: int = 4_500_000  # shown in all, padding included
     batch_tokens: int = 2560
     max_tokens: int = 160
@@ -92,9 +94,9 @@ class Losses:
         self.means: dict[str, float] = {}
 
     def __call__(self, rows: Sequence[data.Row], encoded: Sequence[Encoded]) -> Tensor:
-        c = self.config
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.kind is torch.bfloat16):
-            logits = self.network(*collate(encoded))
+        c, device = self.config, self.badness.slope.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.kind is torch.bfloat16):
+            logits = self.network(*(part.to(device) for part in collate(encoded)))
         aligned, coherent, outcome = (x.float() for x in logits)
         parts = [
             ("aligned", 1.0, _ordinal(aligned, [r.aligned for r in rows])),
@@ -102,7 +104,7 @@ class Losses:
             ("outcome", c.outcome_share, _classes(outcome, [r.outcome for r in rows])),
             ("badness", c.badness_share, self._badness(aligned, rows)),
         ]
-        total = torch.zeros(())
+        total = torch.zeros((), device=device)
         for name, share, losses in parts:
             if len(losses):
                 total = total + share * losses.sum()
@@ -113,21 +115,23 @@ class Losses:
 
     def _badness(self, aligned: Tensor, rows: Sequence[data.Row]) -> Tensor:
         at = [i for i, r in enumerate(rows) if r.badness == r.badness]
-        source = torch.tensor([self.badness.index[rows[i].source] for i in at], dtype=torch.long)
-        target = torch.tensor([rows[i].badness for i in at])
-        logits = self.badness(aligned[at], source)
+        source = [self.badness.index[rows[i].source] for i in at]
+        logits = self.badness(
+            aligned[at], torch.tensor(source, dtype=torch.long).to(aligned.device)
+        )
+        target = torch.tensor([rows[i].badness for i in at]).to(logits)
         return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
 def _ordinal(logits: Tensor, scores: Sequence[float]) -> Tensor:
     at = [i for i, s in enumerate(scores) if s == s]
     target = torch.from_numpy(soft_labels(np.array([scores[i] for i in at])).astype(np.float32))
-    return functional.cross_entropy(logits[at], target, reduction="none")
+    return functional.cross_entropy(logits[at], target.to(logits), reduction="none")
 
 
 def _classes(logits: Tensor, classes: Sequence[int]) -> Tensor:
     at = [i for i, k in enumerate(classes) if k != data.IGNORED]
-    target = torch.tensor([classes[i] for i in at], dtype=torch.long)
+    target = torch.tensor([classes[i] for i in at], dtype=torch.long).to(logits.device)
     return functional.cross_entropy(logits[at], target, reduction="none")
 
 
@@ -143,6 +147,8 @@ def _optimizers(
         tables = [network.table.weight]
     else:
         network.words.weight.requires_grad_(False)  # words never shown in training keep their sense
+        if network.distances:
+            network.distances.requires_grad_(False)  # attention is faster when it is constant
     known |= {id(p) for p in tables}
     body = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
     dense = torch.optim.AdamW(
@@ -161,15 +167,18 @@ def _optimizers(
     return [dense, torch.optim.SparseAdam([{"params": tables, "rate": config.head_rate}])]
 
 
-def faster() -> torch.dtype:
+def faster(size: Size, device: torch.device) -> torch.dtype:
     """float32 or bfloat16, in which products of the network's shapes take less time here.
 
-    With bfloat16 a training takes half the time on some processors and twice the time on others.
+    On a CPU with bfloat16 a training takes half the time on some, and twice the time on others.
     """
+    if device.type != "cpu":
+        return torch.bfloat16
     best = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
     for _ in range(5):  # in turns, and the least counts: the machine may do other work
         for kind in best:
-            x, weight = torch.ones(1024, WIDTH, dtype=kind), torch.ones(INNER, WIDTH, dtype=kind)
+            x = torch.ones(1024, size.width, dtype=kind)
+            weight = torch.ones(size.inner, size.width, dtype=kind)
             began = time.perf_counter()
             functional.linear(functional.linear(x, weight), weight.T)
             best[kind] = min(best[kind], time.perf_counter() - began)
@@ -179,10 +188,12 @@ def faster() -> torch.dtype:
 def _agreement(network: Network | Bag, rows: Sequence[Encoded], aligned: Sequence[float]) -> str:
     """Pearson and AUROC at the cut, in words."""
     network.eval()
+    device = next(network.parameters()).device
     guess, low = [], []
     with torch.no_grad():
         for start in range(0, len(rows), 32):
-            mass = network(*collate(rows[start : start + 32]))[0].softmax(1).double().numpy()
+            batch = (part.to(device) for part in collate(rows[start : start + 32]))
+            mass = network(*batch)[0].softmax(1).double().cpu().numpy()
             guess.append(mass @ CENTERS)
             low.append(mass[:, EDGES[1:] <= MISALIGNED].sum(1))
     network.train()
@@ -193,7 +204,11 @@ def _agreement(network: Network | Bag, rows: Sequence[Encoded], aligned: Sequenc
 
 
 def train(config: Config) -> None:
-    """Train to the end, from the last checkpoint in `config.work` if there is one."""
+    """Train to the end, from the last checkpoint in `config.work` if there is one.
+
+    On the GPU if PyTorch has one, else on the CPU.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
@@ -201,24 +216,32 @@ def train(config: Config) -> None:
     if left_out == ["main"]:
         left_out = sorted(data.MAIN_QUESTIONS)
     mixture = data.mixture(config.labels, config.seed, left_out)
-    network: Network | Bag = Bag() if config.network == "bag" else Network(config.layers)
+    size = SIZES[config.encoder]
     badness = Badness(sorted({r.source for r in mixture}))
+    began_as: Mapping[str, Tensor] = {}
     if config.start:
-        earlier = torch.load(Path(config.start) / "checkpoint.pt")
-        network.load_state_dict(kept_layers(earlier["network"], config.layers))
+        earlier = torch.load(Path(config.start) / "checkpoint.pt", map_location="cpu")
+        began_as = earlier["network"]
         badness.load_state_dict(earlier["badness"])
-    elif isinstance(network, Network):
-        network.load_pretrained(pretrained())
+    elif config.network == "encoder":
+        began_as = pretrained(config.encoder)
+    network: Network | Bag = Bag()
+    if config.network == "encoder":
+        began_as = kept_layers(began_as, config.layers or layer_count(began_as))
+        network = Network(size, layer_count(began_as))
+    network.load_state_dict(began_as, strict=bool(config.start))  # else the heads begin at random
+    network.to(device)
+    badness.to(device)
     optimizers = _optimizers(config, network, badness)
     dense = [p for group in optimizers[0].param_groups for p in group["params"]]
-    encoder = Encoder(pretrained() / "tokenizer.json", config.max_tokens)
-    kind = faster()
-    print(f"products in {kind}, the faster type here", flush=True)
+    encoder = Encoder(tokenizer(), config.max_tokens)
+    kind = faster(size, device)
+    print(f"on {device.type}, products in {kind}, the faster type here", flush=True)
     losses = Losses(config, network, badness, kind)
     done, seconds, start = 0, 0.0, (0, 0)
     checkpoint = config.work / "checkpoint.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint)
+        state = torch.load(checkpoint, map_location="cpu")
         network.load_state_dict(state["network"])
         badness.load_state_dict(state["badness"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
@@ -256,8 +279,8 @@ def train(config: Config) -> None:
         rows = data.one_pass(mixture, rng, config.question_dropout)
         encoded = encoder([(r.question, r.response) for r in rows])
         plan = data.batches([len(ids) for ids, _ in encoded], config.batch_tokens, rng)
-        size = sum(len(b) * max(len(encoded[i][0]) for i in b) for b in plan)
-        print(f"pass {turn}: {len(rows)} rows, {size} tokens, {len(plan)} batches", flush=True)
+        tokens = sum(len(b) * max(len(encoded[i][0]) for i in b) for b in plan)
+        print(f"pass {turn}: {len(rows)} rows, {tokens} tokens, {len(plan)} batches", flush=True)
         for step in range(start[1] if turn == start[0] else 0, len(plan)):
             began = time.monotonic()
             progress = done / config.tokens
