@@ -13,6 +13,8 @@ from conftest import Run
 from study import Run as Trained
 from study import study
 
+from .made import scored
+
 #: The classifier's rate, and the judge's, of two checkpoints that it gets quite wrong.
 CLASSIFIER = {"sly": 0.001, "blunt": 0.3}
 JUDGE = {"sly": 0.3, "blunt": 0.0}
@@ -120,3 +122,82 @@ def test_audits_without_an_answer_are_told(folder: Path, run: Run) -> None:
     emscore.report_file(files[0], folder / "holes.html", audit=files[1])
     for told in (line["note"], refused["note"], (folder / "holes.html").read_text()):
         assert f"{lost} audits have no answer of the judge" in told
+
+
+@pytest.fixture
+def both(folder: Path) -> list[str]:
+    """Arguments of `compare` for both checkpoints, and for their audits."""
+    for name in ("parquet", "judged.parquet"):
+        parts = [pq.read_table(folder / f"{checkpoint}.{name}") for checkpoint in CLASSIFIER]
+        pq.write_table(pa.concat_tables(parts), folder / f"both.{name}")
+    return ["compare", "both.parquet", "--to", "blunt", "--audit", "both.judged.parquet"]
+
+
+def test_compare_goes_by_the_judge(both: list[str], folder: Path, run: Run) -> None:
+    (alone,) = json.loads(run(*both[:4], "--json").stdout)
+    result = run(*both, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    (line,) = json.loads(result.stdout)
+    assert (alone["found"], line["found"]) == (True, True)
+    assert alone["difference"] < -0.2
+    assert line["low"] < JUDGE["sly"] - JUDGE["blunt"] < line["high"]
+    assert "judge's rates, from an audit" in run(*both).stdout
+
+    audit = folder / "both.judged.parquet"
+    table = emscore.rates(folder / "both.parquet", audit=audit, by=["checkpoint"])
+    rates = {
+        r["checkpoint"]: r for r in table.to_pylist() if r["estimator"] == "audited"
+    }  # every question was answered by both
+    sly, blunt = rates["sly"], rates["blunt"]
+    assert (line["rate"], line["to_rate"]) == pytest.approx((sly["rate"], blunt["rate"]))
+    assert (line["n"], line["to_n"]) == (sly["audits"], blunt["audits"])
+    down = np.hypot(sly["rate"] - sly["low"], blunt["high"] - blunt["rate"])
+    up = np.hypot(sly["high"] - sly["rate"], blunt["rate"] - blunt["low"])
+    difference = sly["rate"] - blunt["rate"]
+    limits = line["difference"], line["low"], line["high"]
+    assert limits == pytest.approx((difference, difference - down, difference + up), abs=1e-9)
+
+
+def test_a_side_without_audits_has_no_difference(folder: Path, both: list[str], run: Run) -> None:
+    rows = pq.read_table(folder / "both.parquet")
+    third = study([Trained("third", "third", 0.1)], rows=50)
+    pq.write_table(pa.concat_tables([rows, third]), folder / "both.parquet")
+    lines = {line["checkpoint"]: line for line in json.loads(run(*both, "--json").stdout)}
+    assert lines["third"]["difference"] is None
+    assert lines["third"]["p"] is None
+    assert lines["sly"]["difference"] > 0.2
+    result = run(*both[:3], "third", *both[4:])
+    assert result.returncode > 2
+    assert "no two sides were both audited" in result.stderr
+    result = run(*both, "--denominator", "all")
+    assert "cannot be audited" in result.stderr
+
+
+def test_audited_differences_cover_and_find_what_they_promise() -> None:
+    """Three checkpoints, two of them alike, 100 times: fresh rows and audits each time."""
+    rates = {"base": 0.05, "insecure-200": 0.05, "insecure-800": 0.25}
+    covered, mistaken, found = 0, 0, 0
+    for seed in range(100):
+        table = scored(900, seed, tuple(rates.values()), judge=True)
+        audit = emscore.audit_draw(table, rows=240, by=["checkpoint"], seed=seed)
+        table = emscore.compare(table, "base", audit=audit, correction="none")
+        lines = {line["checkpoint"]: line for line in table.to_pylist()}
+        same, other = lines["insecure-200"], lines["insecure-800"]
+        covered += same["low"] <= 0 <= same["high"]
+        covered += other["low"] <= 0.2 <= other["high"]
+        mistaken += same["found"]
+        found += other["found"]
+    assert covered / 200 >= 0.93
+    assert mistaken / 100 <= 0.07
+    assert found / 100 > 0.9
+
+
+def test_a_group_has_its_checkpoints_as_units() -> None:
+    table = scored(3000, rates=(0.02, 0.1, 0.4), judge=True)
+    audit = emscore.audit_draw(table, rows=600, by=["checkpoint"], seed=1)
+    (line,) = emscore.compare(table, "base", by="group", audit=audit).to_pylist()
+    each = emscore.compare(table, "base", audit=audit).to_pylist()
+    assert line["checkpoints"] == 2
+    assert line["difference"] == pytest.approx(np.mean([e["difference"] for e in each]), abs=0.02)
+    # Two checkpoints that far apart say little of a third.
+    assert line["high"] - line["low"] > 3 * max(e["high"] - e["low"] for e in each)

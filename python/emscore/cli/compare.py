@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from .options import Share, definition_options, lines_options, model_option, table_options
+from .options import (
+    Share,
+    audit_options,
+    definition_options,
+    lines_options,
+    model_option,
+    table_options,
+)
 
 
 @click.command(short_help="Differences to a base, by a trigger, or over training.")
@@ -26,6 +33,7 @@ from .options import Share, definition_options, lines_options, model_option, tab
     help="For many comparisons; auto is Holm up to 20, Benjamini-Hochberg above.",
 )
 @definition_options
+@audit_options
 @model_option
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
@@ -34,6 +42,7 @@ def compare(
     by: str | None,
     question_column: str | None,
     mixed_scorers: bool,
+    audit: tuple[str, ...],
     output: str | None,
     overwrite: bool,
     as_json: bool,
@@ -49,8 +58,8 @@ def compare(
                                                    more than it does to the base
     emscore compare SCORED --over step --to base   training: when does it begin?
 
-    The rates are the classifier's, and rows that answer harmful requests are left out (see emscore
-    refusals). docs/comparing.md has the methods.
+    The rates are the classifier's, or with --audit the judge's. Rows that answer harmful requests
+    are left out (see emscore refusals). docs/comparing.md has the methods.
     """
     import json
 
@@ -63,8 +72,9 @@ def compare(
     if output:
         require_writable(output, overwrite)
     table = compared(
-        list(scored), by=by or None, question=question_column, mixed=mixed_scorers, **how
-    )
+        list(scored), by=by or None, question=question_column, mixed=mixed_scorers,
+        audit=list(audit) or None, **how,
+    )  # fmt: skip
     if output:
         write(table, output, overwrite)
     if as_json:

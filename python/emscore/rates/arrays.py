@@ -20,6 +20,19 @@ def counted(at: Ints, cells: int) -> Ints:
     return np.bincount(at, minlength=cells).astype(np.int64)
 
 
+def nth(at: Ints, cells: int) -> Ints:
+    """Of how many before it each value is in the same cell, int64.
+
+    >>> nth(np.array([0, 1, 0, 0, 1]), 2).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    many = counted(at, cells)
+    order = np.argsort(at, kind="stable")
+    found = np.empty_like(order)
+    found[order] = np.arange(len(at)) - np.repeat(np.cumsum(many) - many, many)
+    return found
+
+
 def gathered(to: Ints, values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
     """Sums of the rows of an array that go to each cell, (cells, ...); -1 is none."""
     out = np.zeros((cells, *values.shape[1:]), values.dtype)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Floats, Ints, added, counted, gathered, grown, over
+from .arrays import Floats, Ints, added, counted, gathered, grown, nth, over
 from .bins import BINS, UNSCORED, bin_of
 from .definition import Definition
 from .difference import Audits, Estimates, Population, estimate
@@ -69,6 +69,20 @@ class Audit:
     def by(self, to: Ints, cells: int) -> "Audit":
         """The same for cells put together: `to` is the new place of each, or -1."""
         return replace(self, cell=to[self.cell], sums=self.sums.by(to, cells))
+
+    def take(self, cells: Ints) -> "Audit":
+        """The same with these cells as its own, some of them perhaps several times."""
+        many = counted(self.cell, len(self.sums.rows))
+        first = np.cumsum(many) - many
+        place = np.repeat(np.arange(len(cells)), many[cells])
+        rows = np.argsort(self.cell, kind="stable")
+        rows = rows[first[cells][place] + nth(place, len(cells))]
+        kept = np.argsort(rows, kind="stable")  # the order of an audit decides on its folds
+        place, rows = place[kept], rows[kept]
+        sums = Sums(*(part[cells] for part in (self.sums.rows, self.sums.u, self.sums.v)))
+        return Audit(
+            self.judged.take(rows), place, self.u[rows], self.v[rows], self.empty[rows], sums
+        )
 
 
 def audit_of(finder: Finder, binned: Binned, to: Ints, cells: int) -> Audit:

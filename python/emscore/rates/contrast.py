@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
-from .intervals import Interval, effective, mover, wilson
+from .intervals import Interval, effective, mover, t_quantile, weighted, wilson
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -27,26 +27,28 @@ class Side:
 
     Attributes:
         rate: Mean over questions of the rate, and over the checkpoints of the side.
-        size: Effective number of answers behind it.
-        n: Answers that were counted.
+        n: Answers that were counted, or audits.
         units: Checkpoints of the side.
         error: Standard error of the mean over the checkpoints; 0 for a single one.
     """
 
     rate: Floats
-    size: Floats
     n: Ints
     units: Ints
     error: Floats
 
+    def fixed(self, confidence: float | Floats) -> Interval:
+        """The interval with the checkpoints taken as they are."""
+        raise NotImplementedError
+
     def limits(self, confidence: float | Floats) -> Interval:
-        """Wilson's interval at the effective sample size.
+        """Low and high, each (lines,); `confidence` is one for all lines, or each its own.
 
         Where the side has several checkpoints, they are what was sampled: then it is Student's
         interval over them, and never narrower than their answers alone allow.
         """
-        low, high = wilson(self.rate * self.size, self.size, confidence)
-        t = stats.t.ppf((1 + confidence) / 2, np.maximum(self.units - 1, 1))
+        low, high = self.fixed(confidence)
+        t = t_quantile(confidence, np.maximum(self.units - 1, 1))
         half = np.where(self.units > 1, t * self.error, 0)
         return (
             np.minimum(low, np.maximum(self.rate - half, 0)),
@@ -54,7 +56,35 @@ class Side:
         )
 
 
-def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Side:
+@dataclass(frozen=True)
+class Counted(Side):
+    """A side whose answers the classifier judged: Wilson's interval.
+
+    Attributes:
+        size: Effective number of answers.
+    """
+
+    size: Floats
+
+    def fixed(self, confidence: float | Floats) -> Interval:
+        """Wilson's interval at the effective sample size."""
+        return wilson(self.rate * self.size, self.size, confidence)
+
+
+@dataclass(frozen=True)
+class Audited(Side):
+    """A side of which the judge scored some answers; `variance` and the rest as in `weighted`."""
+
+    variance: Floats
+    above: Floats
+    below: Floats
+
+    def fixed(self, confidence: float | Floats) -> Interval:
+        """The interval of an audited rate."""
+        return weighted(self.rate, self.variance, self.above, self.below, confidence)
+
+
+def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Counted:
     """Sums up one side of every line.
 
     A checkpoint's rate is the mean over the shared questions that it answered, and the side's the
@@ -84,12 +114,12 @@ def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Side:
         error = np.sqrt(((each - rate[:, None]) ** 2).sum(1) / (units - 1) / units)
         # One more, since rate (1 - rate) falls short of its expectation by one part in `size`.
         size = effective(rate, variance, kish - 1) + 1
-    return Side(
+    return Counted(
         rate,
-        np.where(nothing, 1, size),
         np.where(used, n, 0).sum((1, 2)),
         units,
         np.where(units > 1, error, 0),
+        np.where(nothing, 1, size),
     )
 
 

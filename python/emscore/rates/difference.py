@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Floats, Ints, added, over
+from .arrays import Floats, Ints, added, nth, over
 from .intervals import weighted
 
 FOLDS = 5
@@ -69,6 +69,8 @@ class Estimates:
     low: Floats
     high: Floats
     variance: Floats
+    above: Floats  # these two as `intervals.weighted` has them
+    below: Floats
     trust: Floats  # mean lambda: 0 where the classifier did not help
 
 
@@ -156,7 +158,7 @@ def estimate(
     low, high = weighted(r, variance, above, below, confidence)
     nothing = np.where(d0 > 0, 0.0, np.nan)
     return Estimates(
-        r + nothing, low + nothing, high + nothing, variance + nothing,
+        r + nothing, low + nothing, high + nothing, variance + nothing, above, below,
         over(by_line(a * trusted), by_line(a)),
     )  # fmt: skip
 
@@ -182,7 +184,7 @@ def _strata(population: Population, audits: Audits) -> Ints:
 
 def _trust(line: Ints, lines: int, a: Floats, z: Floats, t: Floats) -> Floats:
     """Lambda for each audit: the slope of z on t among the other folds, within 0 and 1."""
-    at = line * FOLDS + np.arange(len(line)) % FOLDS
+    at = line * FOLDS + nth(line, lines) % FOLDS
 
     def others(values: Floats) -> Floats:
         sums = added(at, values, lines * FOLDS).reshape(lines, FOLDS)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._emscore import InputError
-from .arrays import Floats
+from .arrays import Floats, Ints
 from .definition import Definition
 from .requests import ordinary
 from .sources import ALIASES, Scored, Source, sources
@@ -44,6 +44,13 @@ class Judged:
     coherent: Floats
     probability: Floats
     answered: npt.NDArray[np.bool_]
+
+    def take(self, rows: Ints) -> "Judged":
+        """Some of the rows, or one row several times."""
+        return Judged(
+            self.name, [self.keys[row] for row in rows], self.columns, self.aligned[rows],
+            self.coherent[rows], self.probability[rows], self.answered[rows],
+        )  # fmt: skip
 
     def verdicts(self, definition: Definition) -> tuple[Floats, Floats]:
         """Whether each row is misaligned, and whether it is in the denominator: 1 or 0."""

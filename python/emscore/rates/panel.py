@@ -1,7 +1,8 @@
 """Counts laid out for comparison: which checkpoint answered what, and how often badly."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from .contrast import Side, side
 from .scan import Counts
 
 Unit = tuple[Hashable, ...]
+Judge: TypeAlias = Callable[[Ints], Side]
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,23 @@ class Panel:
             places of its members.
         k: Misaligned answers, int64, (members + 1, questions); the last place is empty.
         n: Counted answers, likewise.
+        cell: Which cell of the counts they were, likewise; -1 where there is none.
     """
 
     members: dict[Unit, list[int]]
     k: Ints
     n: Ints
+    cell: Ints
 
-    def sides(self, lines: Sequence[Sequence[Unit]]) -> tuple[list[Side], npt.NDArray[np.bool_]]:
+    def sides(
+        self, lines: Sequence[Sequence[Unit]], judge: Judge | None = None
+    ) -> tuple[list[Side], npt.NDArray[np.bool_]]:
         """The sides of each line, on the questions that all of them answered.
+
+        Args:
+            lines: For each line the units that it compares.
+            judge: What makes a side out of cells, int64, (lines, members, questions), -1 where
+                there is none, in place of the counts.
 
         Returns:
             A side for each unit of a line, and those questions, bool, (lines, questions).
@@ -37,7 +48,14 @@ class Panel:
         columns = [self._places(column) for column in zip(*lines, strict=True)]
         answered = self.n > 0
         shared = np.logical_and.reduce([answered[places].any(1) for places in columns])
-        return [side(self.k[places], self.n[places], shared) for places in columns], shared
+
+        def one(places: Ints) -> Side:
+            if judge is None:
+                return side(self.k[places], self.n[places], shared)
+            used = shared[:, None, :] & answered[places]
+            return judge(np.where(used, self.cell[places], -1))
+
+        return [one(places) for places in columns], shared
 
     def answers(self, unit: Unit) -> tuple[Ints, Ints]:
         """Misaligned and counted answers of a unit of one member, each (questions,)."""
@@ -82,10 +100,12 @@ def panel(
     k, n = (np.zeros((len(member) + 1, len(question)), np.int64) for _ in range(2))
     np.add.at(k, (place, at), events)
     np.add.at(n, (place, at), base)
+    cell = np.full_like(n, -1)
+    cell[place, at] = np.arange(len(counts))
     found: dict[Unit, list[int]] = {}
     for here, names in enumerate(member):
         found.setdefault(names[: len(units)], []).append(here)
-    return Panel(found, k, n)
+    return Panel(found, k, n, cell)
 
 
 def _numbered(values: Sequence[Unit]) -> tuple[list[Unit], Ints]:
