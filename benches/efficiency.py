@@ -3,7 +3,9 @@
 `emscore score`, file in and file out, against the fastest bare loop of ONNX Runtime sessions over
 the same rows, already tokenised, on the same cores. The loops: one session on all cores, or a
 single-threaded session a core; batches of several sizes, of rows sorted by length. Batches are
-padded; the int8 network takes no mask, so what it answers to them is wrong: only the time counts.
+padded and the int8 network takes no mask, and rows of one batch are quantised together: what it
+answers to them is wrong, only the time counts. So there are two measures: the fastest loop of all,
+and the fastest that answers right, one row a run.
 """
 
 import os
@@ -36,7 +38,6 @@ from common import (
 import emscore
 
 BATCHES = (1, 2, 4, 8, 32)
-FINALISTS = 2
 
 Feed = dict[str, Ids]
 
@@ -136,7 +137,9 @@ def main() -> None:
         ["loop", "rows/s"],
         [(name, rate(len(trial), seconds)) for name, seconds in trials.items()],
     )
-    best = sorted(loops, key=lambda loop: min(trials[str(loop)]))[:FINALISTS]
+    order = sorted(loops, key=lambda loop: min(trials[str(loop)]))
+    right = next(loop for loop in order if loop.batch == 1)
+    best = dict.fromkeys([order[0], right])
 
     with tempfile.TemporaryDirectory(prefix="emscore-") as name:
         source = write_arrow(table, Path(name) / "rows.arrow")
@@ -157,12 +160,13 @@ def main() -> None:
         works["`Scorer.score_file`, sessions warm"] = in_process
         os.sync()
         seconds = alternate(given.rounds, works)
-    bare = min(float(np.median(seconds[name])) for name in list(seconds)[:FINALISTS])
+    fastest = min(float(np.median(seconds[f"bare: {loop}"])) for loop in best)
+    alone = float(np.median(seconds[f"bare: {right}"]))
     show(
         f"Pipeline efficiency, {len(rows):,} rows, {given.rounds} rounds in turns",
-        ["what", "rows/s, median (range)", "of the fastest bare loop"],
+        ["what", "rows/s, median (range)", "of the fastest bare loop", "of the fastest right one"],
         [
-            (name, rate(len(rows), each), f"{bare / float(np.median(each)):.3f}")
+            (name, rate(len(rows), each), *(f"{b / np.median(each):.3f}" for b in (fastest, alone)))
             for name, each in seconds.items()
         ],
     )
