@@ -47,7 +47,7 @@ def differences(found: pa.Table) -> str:
         "difference": f"in percentage points, with its {float(told['confidence']):.0%} interval",
         "p": f"{told['comparisons']} comparisons, corrected by {told['correction']}; * found",
         "method": told["method"],
-        "evidence": f"{told['evidence']}; intervals are of sampling alone",
+        "evidence": f"{told['evidence']}; intervals are of {told['interval']}",
         "left out": f"up to {left_out:,} questions that one side did not answer"
         if left_out
         else "",

@@ -214,6 +214,7 @@ def compare_of(
         "comparisons": str(len(lines)),
         "confidence": f"{confidence:g}",
         "evidence": "judge's rates, from an audit" if judge else "classifier only",
+        "interval": "sampling of rows and audits" if judge else "sampling alone",
         "scorer_id": ", ".join(counts.scorers),
         "note": _note(rows),
     }

@@ -423,5 +423,5 @@ def _told(table: pa.Table) -> str:
     }
     return (
         f"{told['comparisons']} comparisons; correction: {told['correction']}. Evidence: "
-        f"{told['evidence']}; intervals are of sampling alone."
+        f"{told['evidence']}; intervals are of {told['interval']}."
     )
