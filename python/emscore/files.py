@@ -1,15 +1,21 @@
-"""Files and folders that appear only when they are whole."""
+"""Files and folders that appear only when they are whole; and TOML files as they are read."""
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ._emscore import OutputError
+from ._emscore import InputError, OutputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @contextmanager
@@ -31,6 +37,21 @@ def whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        InputError: It cannot be read, or is not TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
 
 
 def as_json(data: Any) -> str:

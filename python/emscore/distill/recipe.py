@@ -26,20 +26,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from .._emscore import InputError
-from ..files import new_folder
+from ..files import new_folder, read_toml
 from .shape import SIZES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 NAME = "recipe.toml"
 SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
@@ -66,12 +60,7 @@ def read(path: Path) -> Recipe:
     """
     from .train import Config
 
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
+    found = read_toml(path)
     trainings, section = found.get("train"), found.get("cascade")
     if isinstance(found.get("judge"), str) and section and set(section) == CASCADE:
         return Recipe(path, found["judge"], (), section)

@@ -1,7 +1,6 @@
 """What a sweep file says."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,16 +8,12 @@ from typing import Any
 
 from .._emscore import InputError
 from ..errors import SuiteError
+from ..files import read_toml
 from ..sampling.conditions import PLAIN, Condition
 from ..sampling.endpoint import Endpoint
 from ..sampling.plan import Checkpoint, Plan
 from ..sampling.suites import Question, Suite, load_suite
 from .checkpoints import Entry, entries
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: Keys of an endpoint's table that are not those of an `Endpoint`.
 _SERVER_KEYS = ("adapters", "at_once")
@@ -93,13 +88,7 @@ def load(path: str | os.PathLike[str]) -> Sweep:
         SuiteError: A suite cannot be read.
     """
     file = Path(path)
-    try:
-        with file.open("rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not valid TOML: {error}") from error
+    table = read_toml(file)
     try:
         return parse(table, file.parent)
     except InputError as error:
