@@ -273,6 +273,7 @@ def train(config: Config) -> None:
 
     network.train()
     saved = logged = seconds
+    pause = 120.0  # to the next checkpoint; longer where watching a large network takes long
     turn = start[0]
     while True:
         rng = np.random.default_rng((config.seed, turn))
@@ -309,7 +310,8 @@ def train(config: Config) -> None:
                 print(
                     f"{100 * progress:5.1f} %  {done / seconds:5.0f} tokens/s  {means}", flush=True
                 )
-            if seconds - saved > 120:
-                saved = seconds
+            if seconds - saved > pause:
+                began = time.monotonic()
                 save((turn, step + 1))
+                saved, pause = seconds, max(120.0, 20 * (time.monotonic() - began))
         turn += 1
