@@ -1,6 +1,8 @@
 """Counting: the same from every format, order and division into files, and what SQL counts."""
 
 import json
+import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import emscore
+from emscore.rates.ahead import ahead
 from emscore.rates.rows import read_rows
 from emscore.rates.scan import SUMS, Counts
 from emscore.rates.sources import sources
@@ -208,6 +211,31 @@ def test_cells_are_numbered_by_their_first_appearance_over_any_batches() -> None
     assert np.concatenate(parts).tolist() == [expected[row] for row in rows]
     assert list(zip(*cells.values(), strict=True)) == list(expected)
     assert cells.count == len(expected)
+
+
+def test_an_error_in_a_later_file_comes_through_the_reader_ahead(tmp_path: Path) -> None:
+    for at in range(12):
+        pq.write_table(scored(40, at), tmp_path / f"{at:02}.parquet")
+    bad = scored(40).set_column(5, "aligned", pa.array([101.0] * 40))
+    pq.write_table(bad, tmp_path / "11.parquet")
+    with pytest.raises(emscore.InputError, match=r"11\.parquet has 101 in aligned, row 0"):
+        read_rows(sources(tmp_path), ["checkpoint"])
+
+
+def test_nothing_is_made_ahead_when_nobody_wants_it() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            made.append(item)
+            yield item
+
+    some = ahead(items())
+    assert next(some) == 0
+    some.close()
+    threads = [thread.name for thread in threading.enumerate()]
+    assert "emscore-ahead" not in threads
+    assert len(made) < 10
 
 
 def test_sums_are_those_of_their_names(table: pa.Table) -> None:

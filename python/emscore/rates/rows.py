@@ -1,18 +1,19 @@
 """Scored rows, read once: what rates, comparisons, gates and reports are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import models
 from .._emscore import InputError
+from .ahead import ahead
 from .audited import Audit, Binned, audit_of
 from .familiar import Strange, strange
 from .judged import Finder, Judged
 from .requests import COLUMN, answers_requests, marked, ordinary
 from .scan import Counts, Tally, identities
 from .sources import Source
-from .walk import Walk
+from .walk import Step, Walk
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,17 @@ def read_rows(
     walk = Walk(list(dict.fromkeys([*by, COLUMN])) if told else by, prefix)
     tally, binned = Tally(cuts, coherence), Binned()
     finder = Finder(judged) if judged else None
-    for source in told or found:
-        for step in walk.over(source, finder.columns(source) if finder else ()):
-            tally.add(step)
-            if finder:
-                binned.add(step, walk.cells.count)
-                finder.add(step, source)
+
+    def steps() -> Iterator[tuple[Source, Step]]:
+        for source in told or found:
+            for step in walk.over(source, finder.columns(source) if finder else ()):
+                yield source, step
+
+    for source, step in ahead(steps()):
+        tally.add(step)
+        if finder:
+            binned.add(step, walk.cells.count)
+            finder.add(step, source)
     counts = tally.counts(walk, scorers)
     asked = answers_requests(counts.keys[COLUMN]) if told else None
     cells, to = counts.by(by, None if asked is None else ~asked)
