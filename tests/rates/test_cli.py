@@ -1,6 +1,10 @@
 """`emscore rates` and `emscore audit`: what is printed fits 80 columns and names itself."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -116,3 +120,21 @@ def test_usage(folder: Path, run: Run, arguments: list[str], message: str) -> No
     result = run(*arguments)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_stops_a_pipe_that_says_no_more() -> None:
+    command = [sys.executable, "-m", "emscore", "rates", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        table = scored(400)
+        writer = pa.ipc.new_stream(process.stdin, table.schema)
+        writer.write_table(table)
+        process.stdin.flush()
+        time.sleep(3)  # it has begun, and waits for more
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert b"Traceback" not in process.stderr.read()

@@ -14,7 +14,8 @@ WAIT = 0.1  # seconds between looks at whether anybody still wants them
 def ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items in the same order, made in a thread of their own, a few ahead.
 
-    An error in making them is raised here, after those before it.
+    An error in making them is raised here, after those before it. Who stops early waits for the
+    item that is being made: none may take for ever, as those of a pipe.
 
     >>> list(ahead(range(3)))
     [0, 1, 2]

@@ -99,7 +99,9 @@ def read_rows(
             for step in walk.over(source, finder.columns(source) if finder else ()):
                 yield source, step
 
-    for source, step in ahead(steps()):
+    # A thread that waits for a stream could not be stopped.
+    streams = any(source.stream for source in found)
+    for source, step in steps() if streams else ahead(steps()):
         tally.add(step)
         if finder:
             binned.add(step, walk.cells.count)
