@@ -81,6 +81,8 @@ class Layer(nn.Module):
 class Network(nn.Module):
     """Token ids and types to logits: aligned, coherent [n, BINS] and outcome [n, 3]."""
 
+    buckets: Tensor  # of distances
+
     def __init__(self, size: Size = SIZES["minilm"], layers: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
         self.words = nn.Embedding(VOCABULARY, size.width)
