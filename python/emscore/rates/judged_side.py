@@ -24,9 +24,10 @@ def judged_side(audit: Audit, cells: Ints, definition: Definition) -> Audited:
     line, member, question = np.nonzero(cells >= 0)
     mine = audit.take(cells[line, member, question])
     found, n, _, _ = audited_rates(mine, line, lines, definition, True, 0.95)
-    each, _, _, _ = audited_rates(
-        mine, line * members + member, lines * members, definition, True, 0.95
-    )
+    each = found
+    if members > 1:
+        unit = line * members + member
+        each, _, _, _ = audited_rates(mine, unit, lines * members, definition, True, 0.95)
     rates = each.rate.reshape(lines, members)
     units = (~np.isnan(rates)).sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):

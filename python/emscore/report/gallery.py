@@ -77,9 +77,9 @@ def gallery(
                 random.append(Lowest(each))
                 density.append(np.zeros((BINS, BINS), np.int64))
             aligned, coherent = step.scores["aligned"], step.scores["coherent"]
-            luck = rng.random(len(aligned))
+            luck, scored = rng.random(len(aligned)), step.scored
             for cell in np.unique(step.cell).tolist():
-                at = np.flatnonzero((step.cell == cell) & step.scored)
+                at = np.flatnonzero((step.cell == cell) & scored)
                 density[cell] += _histogram(aligned[at], coherent[at])
                 random[cell].offer(luck[at], at, step, columns)
                 at = at[coherent[at] > coherence]

@@ -262,7 +262,7 @@ def refusals(reading: Reading) -> Section | None:
         )  # fmt: skip
 
     table = found(reading.rows)
-    if table["rate"].null_count:  # not every group was audited
+    if reading.rows.audit and table["rate"].null_count:  # not every group was audited
         table = found(replace(reading.rows, audit=None))
     whose = "judge" if table["estimator"][0].as_py() == "audited" else "classifier"
     rows = [row | {"group": cut(reading.name(row))} for row in table.to_pylist() if row["requests"]]
