@@ -201,3 +201,19 @@ def test_a_group_has_its_checkpoints_as_units() -> None:
     assert line["difference"] == pytest.approx(np.mean([e["difference"] for e in each]), abs=0.02)
     # Two checkpoints that far apart say little of a third.
     assert line["high"] - line["low"] > 3 * max(e["high"] - e["low"] for e in each)
+
+
+def test_the_report_compares_by_the_judge_where_all_was_audited(
+    both: list[str], folder: Path, run: Run
+) -> None:
+    def page(*audit: str) -> str:
+        arguments = ["report", "both.parquet", "--to", "blunt", "-o", "page.html", "--overwrite"]
+        result = run(*arguments, *audit)
+        assert (result.returncode, result.stderr) == (0, "")
+        return (folder / "page.html").read_text().replace("&#39;", "'")
+
+    alone, audited = page(), page(*both[-2:])
+    for text, whose in ((alone, "classifier"), (audited, "judge")):
+        assert f"Misalignment is the {whose}'s." in text
+    assert "Evidence: classifier only" in alone
+    assert "Evidence: judge's rates, from an audit" in audited
