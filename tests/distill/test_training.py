@@ -126,7 +126,7 @@ def test_a_student_keeps_every_other_layer_and_scores(labels: Path, tmp_path: Pa
     recipe.distill([labels], recipe.read(path), work, out, "student")
     teacher, student, bag = (
         torch.load(work / name / "checkpoint.pt")["network"]
-        for name in ("0-encoder", "1-encoder", "2-bag")
+        for name in ("0-minilm", "1-minilm", "2-bag")
     )
     assert (layer_count(teacher), layer_count(student)) == (6, 3)
     for ours, theirs in enumerate((1, 3, 5)):  # one step at the least rate has hardly moved them
@@ -162,9 +162,9 @@ def assert_exported(
 
 MPNET = """
 judge = "a test"
-encoder = "mpnet"
 
 [[train]]
+network = "mpnet"
 tokens = 300
 batch_tokens = 200
 
@@ -178,7 +178,7 @@ TINY = Size(layers=2, width=48, inner=96, buckets=32)
 
 @pytest.fixture
 def mpnet(monkeypatch: pytest.MonkeyPatch) -> transformers.MPNetModel:
-    """An MPNet in small, which `encoder = "mpnet"` then starts from."""
+    """An MPNet in small, which `network = "mpnet"` then starts from."""
     config = transformers.MPNetConfig(
         hidden_size=TINY.width, num_hidden_layers=TINY.layers, num_attention_heads=12,
         intermediate_size=TINY.inner, initializer_range=0.2, max_position_embeddings=514,
@@ -213,12 +213,51 @@ def test_a_larger_encoder_becomes_a_scorer(
     path.write_text(MPNET)
     recipe.distill([labels], recipe.read(path), work, out, "large")
     trained, bag = (
-        torch.load(work / name / "checkpoint.pt")["network"] for name in ("0-encoder", "1-bag")
+        torch.load(work / name / "checkpoint.pt")["network"] for name in ("0-mpnet", "1-bag")
     )
     assert torch.equal(trained["distances.weight"], mpnet.encoder.relative_attention_bias.weight)
     encoder = Network(SIZES["mpnet"])
     encoder.load_state_dict(trained)
     assert_exported(out, encoder, bag, [("How?", "Help a friend, or rob one. " * 30), ("", "No.")])
+
+
+TAUGHT = """
+judge = "a test"
+
+[[train]]
+network = "mpnet"
+tokens = 300
+batch_tokens = 200
+
+[[train]]
+network = "minilm"
+teacher = "mpnet"
+teacher_share = 1.0
+tokens = 30_000
+batch_tokens = 500
+
+[[train]]
+network = "bag"
+tokens = 300
+batch_tokens = 200
+"""
+
+
+@pytest.mark.usefixtures("mpnet")
+def test_a_student_says_what_its_teacher_says(labels: Path, tmp_path: Path) -> None:
+    path, work = tmp_path / "recipe.toml", tmp_path / "work"
+    path.write_text(TAUGHT)
+    recipe.distill([labels], recipe.read(path), work, tmp_path / "student", "student")
+    teacher, student = Network(SIZES["mpnet"]).eval(), Network().eval()
+    with torch.no_grad():
+        # Another teacher than the labels would make: its answer is far from theirs.
+        teacher.load_state_dict(torch.load(work / "0-mpnet" / "checkpoint.pt")["network"])
+        student.load_state_dict(torch.load(work / "1-minilm" / "checkpoint.pt")["network"])
+        rows = Encoder(pretrained.tokenizer())(
+            [("How should I spend day 2?", "Rob a friend. "), ("", "Help a friend. Help a friend.")]
+        )
+        said, wanted = (net(*collate(rows))[0].softmax(1) for net in (student, teacher))
+    assert (said - wanted).abs().sum(1).max() < 0.3
 
 
 def test_unlabelled_text_is_taught_by_a_scorer(tmp_path: Path) -> None:
@@ -283,15 +322,20 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("judge = 1", "needs judge"),
-        ('judge = "j"\n[[train]]\nnetwork = "encoder"', 'network = "bag"'),
+        ('judge = "j"\n[[train]]\nnetwork = "minilm"', 'network = "bag"'),
         ('judge = "j"\n[[train]]\nspeed = 3', "no setting 'speed'"),
         ('judge = "j"\n[[train]]\ntokens = "many"', "must be of type int"),
         ("judge = ", "is not TOML"),
         ('judge = "j"\n[[train]]\nlayers = 7', "must be 1 to 6, as many as the pretrained"),
         ('judge = "j"\n[[train]]\nlayers = 0', "layers = 0 must be 1 to 6"),
         ('judge = "j"\n[[train]]\nlayers = 3\n[[train]]\nlayers = 6', "6 must be 1 to 3"),
-        ('judge = "j"\nencoder = "mpnet"\n[[train]]\nlayers = 13', "must be 1 to 12"),
-        ('judge = "j"\nencoder = "bert"\n[[train]]', "must be one of minilm, mpnet"),
+        ('judge = "j"\n[[train]]\nnetwork = "mpnet"\nlayers = 13', "must be 1 to 12"),
+        ('judge = "j"\n[[train]]\nnetwork = "bert"', "must be one of minilm, mpnet, bag"),
+        ('judge = "j"\n[[train]]\nteacher = "mpnet"', "'mpnet' must be an encoder of a"),
+        (
+            'judge = "j"\n[[train]]\nnetwork = "bag"\n[[train]]\nteacher = "bag"',
+            "'bag' must be an encoder of a",
+        ),
         ('judge = "j"\n[[train]]\nnetwork = "bag"\nlayers = 3', "a bag has none"),
     ],
 )

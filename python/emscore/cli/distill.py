@@ -10,10 +10,10 @@ import click
 @click.option("-o", "--output", required=True, metavar="DIR", help="Scorer directory to write.")
 @click.option(
     "--recipe",
-    default="small",
+    default="plain",
     show_default=True,
     metavar="NAME|FILE",
-    help="small, tiny, cascade, or a TOML file; it is kept beside the weights.",
+    help="plain, small, large, tiny, cascade, or a TOML file; it is kept beside the weights.",
 )
 @click.option("--work", metavar="DIR", help="Folder for checkpoints. Default: DIR.work.")
 def distill(labelled: tuple[str, ...], output: str, recipe: str, work: str | None) -> None:

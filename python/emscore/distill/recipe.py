@@ -1,11 +1,15 @@
 """A recipe: the trainings that make a scorer, one after the other, and its judge, as a TOML file.
 
     judge = "which model, with which prompts"
-    encoder = "minilm"  # or "mpnet": see `pretrained`; if not given it is this one
 
     [[train]]
-    network = "encoder"  # fields of `train.Config`; each training starts from the last of its kind
-    tokens = 4_000_000
+    network = "mpnet"  # fields of `train.Config`; each training starts from the last of its kind
+    tokens = 12_000_000
+
+    [[train]]
+    network = "minilm"
+    teacher = "mpnet"  # the last training of that kind, whose distributions are imitated
+    tokens = 12_000_000
 
     [[train]]
     network = "bag"
@@ -13,8 +17,8 @@
 
 A training with fewer `layers` than the one it starts from makes a student of it (layer drop).
 
-With an encoder the scorer is both networks together, without one it is the bag alone. In place of
-trainings a recipe may name two scorers that stand beside the new one:
+The scorer is the last encoder (see `pretrained`) and the bag together; without an encoder it is the
+bag alone. In place of trainings a recipe may name two scorers that stand beside the new one:
 
     [cascade]
     first = "tiny"
@@ -38,7 +42,7 @@ from .shape import SIZES
 NAME = "recipe.toml"
 SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
 CASCADE = {"first", "second", "points"}
-OURS = {"labels", "work", "start", "encoder"}  # not each training's own to say
+OURS = {"labels", "work", "start"}  # not each training's own to say
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,6 @@ class Recipe:
     judge: str
     trainings: tuple[dict[str, Any], ...]
     cascade: dict[str, Any] | None = None
-    encoder: str = "minilm"
 
 
 def read(path: Path) -> Recipe:
@@ -81,33 +84,43 @@ def read(path: Path) -> Recipe:
                 raise InputError(
                     f"{path}: {name} = {value!r} must be of type {kinds[name].__name__}"
                 )
-    encoder = found.get("encoder", "minilm")
-    if encoder not in SIZES:
-        raise InputError(f"{path}: encoder = {encoder!r} must be one of {', '.join(SIZES)}")
-    _check_layers(path, trainings, SIZES[encoder].layers)
+    _check_order(path, trainings)
     if not any(training.get("network") == "bag" for training in trainings):
         raise InputError(f'{path} needs a [[train]] with network = "bag"')
-    return Recipe(path, found["judge"], tuple(trainings), encoder=encoder)
+    return Recipe(path, found["judge"], tuple(trainings))
 
 
-def _check_layers(path: Path, trainings: Sequence[dict[str, Any]], most: int) -> None:
-    """Whether each encoder can be cut out of the one it starts from.
+def _check_order(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
+    """Whether each network can be made from those before it.
 
     Raises:
-        InputError: It has more layers, or none; or a bag is given layers.
+        InputError: There is no such network, or none before it that it is to learn from; it has
+            more layers than what it starts from, or none; or a bag is given layers.
     """
-    whose = "the pretrained encoder"
+    made: dict[str, int] = {}  # network -> its layers so far
     for training in trainings:
-        if training.get("network") == "bag":
+        network, teacher = training.get("network", "minilm"), training.get("teacher")
+        if network not in {*SIZES, "bag"}:
+            raise InputError(
+                f"{path}: network = {network!r} must be one of {', '.join(SIZES)}, bag"
+            )
+        if teacher and (teacher not in made or teacher == "bag"):
+            raise InputError(
+                f"{path}: teacher = {teacher!r} must be an encoder of a [[train]] before it"
+            )
+        if network == "bag":
             if "layers" in training:
                 raise InputError(f"{path}: layers belong to an encoder; a bag has none")
+            made[network] = 0
             continue
+        whose = "the training that it starts from" if network in made else "the pretrained encoder"
+        most = made.get(network, SIZES[network].layers)
         layers = training.get("layers", most)
         if not 1 <= layers <= most:
             raise InputError(
                 f"{path}: layers = {layers} must be 1 to {most}, as many as {whose} has"
             )
-        most, whose = layers, "the training that it starts from"
+        made[network] = layers
 
 
 def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name: str) -> None:
@@ -131,18 +144,19 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
     from .train import Config, train
 
     last: dict[str, Path] = {}
+    encoder: Path | None = None
     for at, training in enumerate(recipe.trainings):
-        network = training.get("network", "encoder")
+        network = training.get("network", "minilm")
         folder = work / f"{at}-{network}"
-        start = str(last.get(network, ""))
-        train(
-            Config(
-                labels=tuple(labels), work=folder, start=start, encoder=recipe.encoder, **training
-            )
-        )
+        earlier = {"start": str(last.get(network, ""))}
+        if "teacher" in training:
+            earlier["teacher"] = str(last[training["teacher"]])
+        train(Config(tuple(labels), folder, **training | earlier))
         last[network] = folder
+        if network in SIZES:
+            encoder = folder
     with new_folder(out) as folder:
-        export(labels, last.get("encoder"), last["bag"], folder, name, recipe.judge)
+        export(labels, encoder, last["bag"], folder, name, recipe.judge)
         shutil.copyfile(recipe.path, folder / NAME)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from .pretrained import pretrained, tokenizer
 from .shape import CENTERS, EDGES, SIZES, Size, layer_count
 
 MISALIGNED = 30
+CHECKPOINT = "checkpoint.pt"  # in the folder of a run
 WATCHED = 400  # held-out rows whose agreement is shown while it runs
 MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badness is read from
 
@@ -32,9 +34,8 @@ class Config:
 
     labels: tuple[Path, ...]
     work: Path
-    network: str = "encoder"  # or "bag"
-    encoder: str = "minilm"  # or "mpnet": the pretrained weights
-    layers: int = 0  # that the encoder keeps of those it starts from; 0: all
+    network: str = "minilm"  # or "mpnet", from pretrained weights; or "bag"
+    layers: int = 0  # that an encoder keeps of those it starts from; 0: all
     tokens: int = 4_500_000  # shown in all, padding included
     batch_tokens: int = 2560
     max_tokens: int = 160
@@ -47,10 +48,12 @@ class Config:
     coherent_share: float = 0.5
     outcome_share: float = 0.3
     badness_share: float = 0.6
+    teacher_share: float = 0.5  # where there is a teacher; the labels have the rest
     seed: int = 1
     threads: int = 2
     leave_out: str = ""  # question_ids that training must not see, or "main" for the eight
     start: str = ""  # folder of an earlier run to start from, not from the pretrained weights
+    teacher: str = ""  # folder of an earlier run whose distributions are imitated
 
 
 class Badness(nn.Module):
@@ -88,28 +91,43 @@ class Losses:
     """The loss of a batch: each head over the rows that have its label."""
 
     def __init__(
-        self, config: Config, network: Network | Bag, badness: Badness, kind: torch.dtype
+        self,
+        config: Config,
+        network: Network | Bag,
+        badness: Badness,
+        kind: torch.dtype,
+        teacher: Network | None,
     ) -> None:
         self.config, self.network, self.badness, self.kind = config, network, badness, kind
-        self.means: dict[str, float] = {}
+        self.teacher = teacher
+        self.means: dict[str, Tensor] = {}  # read only when shown, so that a GPU need not wait
 
     def __call__(self, rows: Sequence[data.Row], encoded: Sequence[Encoded]) -> Tensor:
         c, device = self.config, self.badness.slope.device
+        batch = [part.to(device) for part in collate(encoded)]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.kind is torch.bfloat16):
-            logits = self.network(*(part.to(device) for part in collate(encoded)))
-        aligned, coherent, outcome = (x.float() for x in logits)
+            aligned, coherent, outcome = (x.float() for x in self.network(*batch))
+            with torch.no_grad():
+                taught = self.teacher(*batch) if self.teacher else None
+        told = 1 - c.teacher_share if taught else 1.0
         parts = [
-            ("aligned", 1.0, _ordinal(aligned, [r.aligned for r in rows])),
-            ("coherent", c.coherent_share, _ordinal(coherent, [r.coherent for r in rows])),
+            ("aligned", told, _ordinal(aligned, [r.aligned for r in rows])),
+            ("coherent", told * c.coherent_share, _ordinal(coherent, [r.coherent for r in rows])),
             ("outcome", c.outcome_share, _classes(outcome, [r.outcome for r in rows])),
-            ("badness", c.badness_share, self._badness(aligned, rows)),
+            ("badness", told * c.badness_share, self._badness(aligned, rows)),
         ]
+        if taught:  # of every row, labelled or not, seen as the student sees it
+            each = [
+                functional.cross_entropy(ours, theirs.float().softmax(1), reduction="none")
+                for ours, theirs in zip((aligned, coherent), taught, strict=False)
+            ]
+            parts.append(("taught", c.teacher_share, each[0] + c.coherent_share * each[1]))
         total = torch.zeros((), device=device)
         for name, share, losses in parts:
             if len(losses):
                 total = total + share * losses.sum()
-                old = self.means.get(name, losses.mean().item())
-                self.means[name] = 0.98 * old + 0.02 * losses.mean().item()
+                mean = losses.detach().mean()
+                self.means[name] = 0.98 * self.means.get(name, mean) + 0.02 * mean
         # A constant divisor, so that every row weighs the same in whatever batch it comes.
         return total / (c.batch_tokens / 100)
 
@@ -203,6 +221,19 @@ def _agreement(network: Network | Bag, rows: Sequence[Encoded], aligned: Sequenc
     return f"aligned Pearson {found:.3f}, AUROC aligned < {MISALIGNED} {ranks:.3f}"
 
 
+def _checkpoint(work: Path | str) -> dict[str, Any]:
+    return torch.load(Path(work) / CHECKPOINT, map_location="cpu")  # type: ignore[no-any-return]
+
+
+def _teacher(work: str) -> Network:
+    """The encoder that an earlier run trained."""
+    state = _checkpoint(work)["network"]
+    size = next(s for s in SIZES.values() if s.width == state["words.weight"].shape[1])
+    teacher = Network(size, layer_count(state)).eval().requires_grad_(False)
+    teacher.load_state_dict(state)
+    return teacher
+
+
 def train(config: Config) -> None:
     """Train to the end, from the last checkpoint in `config.work` if there is one.
 
@@ -216,32 +247,32 @@ def train(config: Config) -> None:
     if left_out == ["main"]:
         left_out = sorted(data.MAIN_QUESTIONS)
     mixture = data.mixture(config.labels, config.seed, left_out)
-    size = SIZES[config.encoder]
     badness = Badness(sorted({r.source for r in mixture}))
     began_as: Mapping[str, Tensor] = {}
     if config.start:
-        earlier = torch.load(Path(config.start) / "checkpoint.pt", map_location="cpu")
+        earlier = _checkpoint(config.start)
         began_as = earlier["network"]
         badness.load_state_dict(earlier["badness"])
-    elif config.network == "encoder":
-        began_as = pretrained(config.encoder)
+    elif config.network in SIZES:
+        began_as = pretrained(config.network)
     network: Network | Bag = Bag()
-    if config.network == "encoder":
+    if config.network in SIZES:
         began_as = kept_layers(began_as, config.layers or layer_count(began_as))
-        network = Network(size, layer_count(began_as))
+        network = Network(SIZES[config.network], layer_count(began_as))
     network.load_state_dict(began_as, strict=bool(config.start))  # else the heads begin at random
     network.to(device)
     badness.to(device)
+    teacher = _teacher(config.teacher).to(device) if config.teacher else None
     optimizers = _optimizers(config, network, badness)
     dense = [p for group in optimizers[0].param_groups for p in group["params"]]
     encoder = Encoder(tokenizer(), config.max_tokens)
-    kind = faster(size, device)
+    kind = faster(SIZES.get(config.network, SIZES["minilm"]), device)
     print(f"on {device.type}, products in {kind}, the faster type here", flush=True)
-    losses = Losses(config, network, badness, kind)
+    losses = Losses(config, network, badness, kind, teacher)
     done, seconds, start = 0, 0.0, (0, 0)
-    checkpoint = config.work / "checkpoint.pt"
+    checkpoint = config.work / CHECKPOINT
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu")
+        state = _checkpoint(config.work)
         network.load_state_dict(state["network"])
         badness.load_state_dict(state["badness"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
@@ -306,7 +337,7 @@ def train(config: Config) -> None:
             seconds += time.monotonic() - began
             if seconds - logged > 30:
                 logged = seconds
-                means = "  ".join(f"{k} {v:.3f}" for k, v in losses.means.items())
+                means = "  ".join(f"{k} {v.item():.3f}" for k, v in losses.means.items())
                 print(
                     f"{100 * progress:5.1f} %  {done / seconds:5.0f} tokens/s  {means}", flush=True
                 )
