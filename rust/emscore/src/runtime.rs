@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use ort::environment::Environment;
 use ort::ep::ExecutionProvider;
+use ort::logging::LogLevel;
 
 use crate::{Error, Result};
 
@@ -48,6 +49,8 @@ impl Runtime {
             .with_telemetry(false)
             .build()
             .map_err(|e| failed(e.to_string()))?;
+        // What it logs as an error comes back as one, and is then told once, in a sentence.
+        environment.set_log_level(LogLevel::Fatal);
         let runtime = Runtime {
             environment,
             path: path.into(),

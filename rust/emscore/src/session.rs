@@ -190,9 +190,46 @@ fn failed(error: ort::Error) -> Error {
     Error::Device(format!("ONNX Runtime failed: {}", one_line(&error)))
 }
 
-/// ONNX Runtime's words, without their line breaks and last full stop.
+/// ONNX Runtime's words on one line, without places in its source and last full stop.
 fn one_line(error: &ort::Error) -> String {
-    let text = error.to_string();
-    let words: Vec<&str> = text.split_whitespace().collect();
+    plain(&error.to_string())
+}
+
+fn plain(text: &str) -> String {
+    const PLACE: [&str; 2] = [".cc:", ".h:"]; // file.cc:123, followed by the function
+    // "file:line long signature [ONNXRuntimeError] : code : KIND : what ; GPU=... ; file=..."
+    let said = match text.rsplit_once("[ONNXRuntimeError] : ") {
+        Some((_, said)) => said.splitn(3, " : ").last().unwrap_or(said),
+        None => text,
+    };
+    let said = said.split(" ; GPU=").next().unwrap_or(said);
+    let mut words = Vec::new();
+    let mut rest = said.split_whitespace();
+    while let Some(word) = rest.next() {
+        if PLACE.iter().any(|place| word.contains(place)) {
+            rest.next();
+        } else {
+            words.push(word);
+        }
+    }
     words.join(" ").trim_end_matches('.').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_a_gpu_says_is_told_without_its_source() {
+        let there_is_none = r#"/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider_info.cc:63 static onnxruntime::CUDAExecutionProviderInfo onnxruntime::CUDAExecutionProviderInfo::FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:187 Parse Failed to parse provider option "device_id": CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=vm ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider_info.cc ; line=70 ; expr=cudaGetDeviceCount(&num_devices);"#;
+        assert_eq!(
+            plain(there_is_none),
+            r#"Failed to parse provider option "device_id": CUDA failure 100: no CUDA-capable device is detected"#
+        );
+        let no_such_one = "info.cc:63 static Info From(const Options&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:187 Parse Failed to parse provider option \"device_id\": cuda_execution_provider_info.cc:71 operator() Invalid device ID: 99, must be between 0 (inclusive) and 1 (exclusive).\n";
+        assert_eq!(
+            plain(no_such_one),
+            "Failed to parse provider option \"device_id\": Invalid device ID: 99, must be between 0 (inclusive) and 1 (exclusive)"
+        );
+    }
 }
