@@ -277,7 +277,6 @@ def train(config: Config) -> None:
         badness.load_state_dict(state["badness"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_state)
-        torch.set_rng_state(state["random"])
         done, seconds, start = state["tokens"], state["seconds"], state["place"]
 
     held = [
@@ -292,7 +291,6 @@ def train(config: Config) -> None:
             "network": network.state_dict(),
             "badness": badness.state_dict(),
             "optimizers": [o.state_dict() for o in optimizers],
-            "random": torch.get_rng_state(),
             "tokens": done,
             "seconds": seconds,
             "place": place,
@@ -326,6 +324,8 @@ def train(config: Config) -> None:
             for group in (g for o in optimizers for g in o.param_groups):
                 group["lr"] = group["rate"] * max(factor, 1e-3)
             batch = [encoded[i] for i in plan[step]]
+            # Dropout goes by the step, so that a stopped run goes on as if it had not been.
+            torch.manual_seed(hash((config.seed, turn, step)))
             loss = losses([rows[i] for i in plan[step]], batch)
             for optimizer in optimizers:
                 optimizer.zero_grad()
