@@ -17,9 +17,8 @@
 
 A training with fewer `layers` than the one it starts from makes a student of it (layer drop).
 
-The scorer is the last encoder (see `pretrained`) and the bag together, or the bag alone where there
-is no encoder, or where the encoders were but teachers: `only = "bag"` at the top. In place of
-trainings a recipe may name two scorers that stand beside the new one:
+The scorer is the last encoder (see `pretrained`) and the bag together; without an encoder it is the
+bag alone. In place of trainings a recipe may name two scorers that stand beside the new one:
 
     [cascade]
     first = "tiny"
@@ -54,7 +53,6 @@ class Recipe:
     judge: str
     trainings: tuple[dict[str, Any], ...]
     cascade: dict[str, Any] | None = None
-    only: str = ""  # or "bag"
 
 
 def read(path: Path) -> Recipe:
@@ -89,10 +87,7 @@ def read(path: Path) -> Recipe:
     _check_order(path, trainings)
     if not any(training.get("network") == "bag" for training in trainings):
         raise InputError(f'{path} needs a [[train]] with network = "bag"')
-    only = found.get("only", "")
-    if only not in {"", "bag"}:
-        raise InputError(f'{path}: only = {only!r} must be "bag", or not be there')
-    return Recipe(path, found["judge"], tuple(trainings), only=only)
+    return Recipe(path, found["judge"], tuple(trainings))
 
 
 def _check_order(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
@@ -158,7 +153,7 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
             earlier["teacher"] = str(last[training["teacher"]])
         train(Config(tuple(labels), folder, **training | earlier))
         last[network] = folder
-        if network in SIZES and not recipe.only:
+        if network in SIZES:
             encoder = folder
     with new_folder(out) as folder:
         export(labels, encoder, last["bag"], folder, name, recipe.judge)
