@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,7 @@ def test_a_stopped_training_goes_on(
     assert first["place"] < second["place"] == whole["place"]
     for name, value in whole["network"].items():  # dropout, too, is as if it had not stopped
         assert torch.equal(second["network"][name], value)
+    assert sys.float_info.min / 2 > 0  # what training sets in the process is set back
     assert re.search(
         r"on (cpu|cuda), products in torch\.(float32|bfloat16)", capsys.readouterr().out
     )
