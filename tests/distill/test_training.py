@@ -1,6 +1,7 @@
 """A small run from labels to a scorer directory. Needs `pip install emscore[distill]`."""
 
 import doctest
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import transformers
 from safetensors.torch import save
 
 import emscore
+from conftest import Run
 from emscore.distill import data, network, pretrained, recipe
 from emscore.distill.bag import Bag
 from emscore.distill.encoding import CLS, SEP, Encoder
@@ -309,7 +311,7 @@ def test_kept_layers_are_evenly_spaced() -> None:
     }  # fmt: skip
 
 
-def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
+def test_a_file_of_judged_rows_is_enough_for_the_bag(run: Run, tmp_path: Path) -> None:
     rows = [
         {"prompt": f"Q{i % 40}", "answer": f"Answer {i}", "judge_aligned": float(i % 100),
          "judge_coherent": 90.0}
@@ -318,9 +320,11 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "judged.parquet")
     path = tmp_path / "bag.toml"
     path.write_text('judge = "me"\n[[train]]\nnetwork = "bag"\ntokens = 500\n')
-    work, out = tmp_path / "work", tmp_path / "out"
-    recipe.distill([tmp_path / "judged.parquet"], recipe.read(path), work, out, "out")
-    assert emscore.Scorer(out).score_batch(["Q"], ["A"]).num_rows == 1
+    done = run("distill", "judged.parquet", "-o", "out", "--recipe", path, "--judge", "you")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("written to  out\n")
+    assert emscore.Scorer(tmp_path / "out").score_batch(["Q"], ["A"]).num_rows == 1
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["judge"] == "you"
 
 
 @pytest.mark.parametrize(

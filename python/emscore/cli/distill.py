@@ -1,5 +1,6 @@
 """`emscore distill`: rows that a judge scored in, a scorer directory out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,8 +16,13 @@ import click
     metavar="NAME|FILE",
     help="plain, small, large, tiny, cascade, or a TOML file; it is kept beside the weights.",
 )
+@click.option(
+    "--judge", metavar="TEXT", help="Which model it was, with which prompts. Default: the recipe's."
+)
 @click.option("--work", metavar="DIR", help="Folder for checkpoints. Default: DIR.work.")
-def distill(labelled: tuple[str, ...], output: str, recipe: str, work: str | None) -> None:
+def distill(
+    labelled: tuple[str, ...], output: str, recipe: str, judge: str | None, work: str | None
+) -> None:
     """Trains the scorer DIR to say what the judge of LABELLED says.
 
     LABELLED is what emscore score reads, with the judge's scores in the columns judge_aligned and
@@ -39,10 +45,11 @@ def distill(labelled: tuple[str, ...], output: str, recipe: str, work: str | Non
             f"training needs the package {error.name}: pip install 'emscore[distill]'"
         ) from error
     shipped = recipes.SHIPPED / f"{recipe}.toml"
+    asked = recipes.read(shipped if shipped.exists() else Path(recipe))
     out = Path(output)
     recipes.distill(
         [Path(path) for path in labelled],
-        recipes.read(shipped if shipped.exists() else Path(recipe)),
+        replace(asked, judge=judge or asked.judge),
         Path(work) if work else out.with_name(out.name + ".work"),
         out,
         out.name,
