@@ -1,13 +1,10 @@
 """`emscore audit`: which rows the judge should score too, so that rates are the judge's."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from .options import Share, lines_options, names, table_options
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from .options import Share, lines_options, names, table_options, together
 
 
 class Dollars(click.ParamType[float]):
@@ -26,24 +23,17 @@ class Dollars(click.ParamType[float]):
             self.fail(f"{value!r} is no amount of dollars: write 20usd", param, ctx)
 
 
-def wish_options(command: Command) -> Command:
-    """How large the audit may be."""
-    for option in (
-        click.option(
-            "--price", type=Dollars(), metavar="USD", help="Of one judged row. Default: 0.0014."
-        ),
-        click.option(
-            "--rows", type=click.IntRange(1), metavar="N", help="Rows to judge, of all lines."
-        ),
-        click.option(
-            "--budget", type=Dollars(), metavar="USD", help="To spend on all lines: 20usd."
-        ),
-        click.option(
-            "--width", type=Share(), metavar="WIDTH", help="Of each line's interval: 1pp."
-        ),
-    ):
-        command = option(command)
-    return command
+#: How large the audit may be.
+wish_options = together(
+    click.option("--width", type=Share(), metavar="WIDTH", help="Of each line's interval: 1pp."),
+    click.option("--budget", type=Dollars(), metavar="USD", help="To spend on all lines: 20usd."),
+    click.option(
+        "--rows", type=click.IntRange(1), metavar="N", help="Rows to judge, of all lines."
+    ),
+    click.option(
+        "--price", type=Dollars(), metavar="USD", help="Of one judged row. Default: 0.0014."
+    ),
+)
 
 
 def wishes(width: float | None, budget: float | None, rows: int | None) -> dict[str, Any]:

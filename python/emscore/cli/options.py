@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ..sampling.endpoint import Endpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+POSITIVE = click.FloatRange(0, min_open=True)
 
 
 class Share(click.ParamType[float]):
@@ -28,7 +29,7 @@ class Share(click.ParamType[float]):
             self.fail(f"{value!r} is no share: write 95%, 1pp or 0.95", param, ctx)
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """A decorator that adds all of them; help shows them in this order."""
 
     def add(command: Command) -> Command:
@@ -40,7 +41,7 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 #: What rows there are, and which belong together.
-lines_options = _together(
+lines_options = together(
     click.argument("scored", nargs=-1, required=True, metavar="SCORED..."),
     click.option(
         "--by",
@@ -69,7 +70,7 @@ def names(by: str | None) -> list[str] | None:
 
 
 #: What is misaligned, and of which rows the rate is a share.
-definition_options = _together(
+definition_options = together(
     click.option(
         "--cut",
         type=float,
@@ -102,7 +103,7 @@ model_option = click.option(
 )
 
 #: Where the judge's scores of some of the rows are.
-audit_options = _together(
+audit_options = together(
     click.option(
         "--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too."
     ),
@@ -120,7 +121,7 @@ audit_options = _together(
 
 
 #: Where the table goes, besides the terminal.
-table_options = _together(
+table_options = together(
     click.option(
         "-o", "--output", metavar="OUT", help="Write .parquet, .arrow, .csv, .json, .jsonl."
     ),
@@ -129,7 +130,7 @@ table_options = _together(
 
 
 #: Where questions, responses and the judge's scores are.
-judged_options = _together(
+judged_options = together(
     *(
         click.option(f"--{role}-column", metavar="NAME", help=f"Column with the {role}s.")
         for role in ("question", "response")
@@ -145,7 +146,7 @@ judged_options = _together(
 )
 
 #: Where and how the rows are scored.
-device_options = _together(
+device_options = together(
     click.option(
         "--device",
         default="auto",
@@ -164,7 +165,7 @@ device_options = _together(
 
 
 #: Where requests go, and what the server allows; `endpoint` takes what they say.
-endpoint_options = _together(
+endpoint_options = together(
     click.option(
         "--endpoint", "url", required=True, metavar="URL", help="OpenAI-compatible server."
     ),
@@ -193,19 +194,19 @@ endpoint_options = _together(
     ),
     click.option(
         "--requests-per-minute",
-        type=click.FloatRange(0, min_open=True),
+        type=POSITIVE,
         metavar="N",
         help="The server's limit.",
     ),
     click.option(
         "--tokens-per-minute",
-        type=click.FloatRange(0, min_open=True),
+        type=POSITIVE,
         metavar="N",
         help="The server's limit.",
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=POSITIVE,
         default=600.0,
         show_default=True,
         metavar="S",
