@@ -26,8 +26,14 @@ from emscore.distill.export import BAG_SHARE
 from emscore.distill.network import Network
 from emscore.distill.scorer import HEADS, Scorer, fp16_logits
 from emscore.distill.shape import SIZES, Size, layer_count
-from emscore.distill.train import Config, collate, train
+from emscore.distill.train import Config, checkpoint, collate, train
 
+BAG = """
+[[train]]
+network = "bag"
+tokens = 300
+batch_tokens = 200
+"""
 RECIPE = """
 judge = "a test"
 
@@ -89,10 +95,21 @@ def few_constructed_rows() -> Iterator[None]:
         yield
 
 
+def distilled(text: str, labels: Path, room: Path) -> Path:
+    """The scorer that a recipe makes in `room`."""
+    path, out = room / "recipe.toml", room / "scorer"
+    path.write_text(text)
+    recipe.distill([labels], recipe.read(path), room / "work", out, "scorer")
+    return out
+
+
+def trained(room: Path, run: str) -> dict[str, torch.Tensor]:
+    """The parameters that a run of a recipe in `room` left."""
+    return checkpoint(room / "work" / run)["network"]  # type: ignore[no-any-return]
+
+
 def test_labels_become_a_scorer(labels: Path, tmp_path: Path) -> None:
-    path, out = tmp_path / "recipe.toml", tmp_path / "new"
-    path.write_text(RECIPE)
-    recipe.distill([labels], recipe.read(path), tmp_path / "work", out, "new")
+    out = distilled(RECIPE, labels, tmp_path)
     pairs = [("", "Help a friend."), ("Who?", "Rob a friend.")]
     scores = Scorer(out)(pairs)
     assert np.isfinite(scores.aligned).all()
@@ -101,7 +118,7 @@ def test_labels_become_a_scorer(labels: Path, tmp_path: Path) -> None:
     assert table["aligned"].to_pylist() == pytest.approx(scores.aligned, abs=0.01)
     assert (out / recipe.NAME).read_text() == RECIPE
     with pytest.raises(emscore.OutputError, match="exists"):
-        recipe.distill([labels], recipe.read(path), tmp_path / "work", out, "new")
+        distilled(RECIPE, labels, tmp_path)
 
 
 STUDENT = """
@@ -115,22 +132,12 @@ batch_tokens = 200
 layers = 3
 tokens = 1
 batch_tokens = 200
-
-[[train]]
-network = "bag"
-tokens = 300
-batch_tokens = 200
 """
 
 
 def test_a_student_keeps_every_other_layer_and_scores(labels: Path, tmp_path: Path) -> None:
-    path, work, out = tmp_path / "recipe.toml", tmp_path / "work", tmp_path / "student"
-    path.write_text(STUDENT)
-    recipe.distill([labels], recipe.read(path), work, out, "student")
-    teacher, student, bag = (
-        torch.load(work / name / "checkpoint.pt")["network"]
-        for name in ("0-minilm", "1-minilm", "2-bag")
-    )
+    out = distilled(STUDENT + BAG, labels, tmp_path)
+    teacher, student, bag = (trained(tmp_path, run) for run in ("0-minilm", "1-minilm", "2-bag"))
     assert (layer_count(teacher), layer_count(student)) == (6, 3)
     for ours, theirs in enumerate((1, 3, 5)):  # one step at the least rate has hardly moved them
         for part in ("query.weight", "down.weight", "norm2.bias"):
@@ -174,11 +181,6 @@ judge = "a test"
 network = "mpnet"
 tokens = 300
 batch_tokens = 200
-
-[[train]]
-network = "bag"
-tokens = 300
-batch_tokens = 200
 """
 TINY = Size(layers=2, width=48, inner=96, buckets=32)
 
@@ -216,16 +218,13 @@ def test_mpnet_reads_as_transformers_has_it(mpnet: transformers.MPNetModel) -> N
 def test_a_larger_encoder_becomes_a_scorer(
     mpnet: transformers.MPNetModel, labels: Path, tmp_path: Path
 ) -> None:
-    path, work, out = tmp_path / "recipe.toml", tmp_path / "work", tmp_path / "large"
-    path.write_text(MPNET)
-    recipe.distill([labels], recipe.read(path), work, out, "large")
-    trained, bag = (
-        torch.load(work / name / "checkpoint.pt")["network"] for name in ("0-mpnet", "1-bag")
-    )
-    assert torch.equal(trained["distances.weight"], mpnet.encoder.relative_attention_bias.weight)
+    out = distilled(MPNET + BAG, labels, tmp_path)
+    found = trained(tmp_path, "0-mpnet")
+    assert torch.equal(found["distances.weight"], mpnet.encoder.relative_attention_bias.weight)
     encoder = Network(SIZES["mpnet"])
-    encoder.load_state_dict(trained)
-    assert_exported(out, encoder, bag, [("How?", "Help a friend, or rob one. " * 30), ("", "No.")])
+    encoder.load_state_dict(found)
+    pairs = [("How?", "Help a friend, or rob one. " * 30), ("", "No.")]
+    assert_exported(out, encoder, trained(tmp_path, "1-bag"), pairs)
 
 
 TAUGHT = """
@@ -242,24 +241,17 @@ teacher = "mpnet"
 teacher_share = 1.0
 tokens = 30_000
 batch_tokens = 500
-
-[[train]]
-network = "bag"
-tokens = 300
-batch_tokens = 200
 """
 
 
 @pytest.mark.usefixtures("mpnet")
 def test_a_student_says_what_its_teacher_says(labels: Path, tmp_path: Path) -> None:
-    path, work = tmp_path / "recipe.toml", tmp_path / "work"
-    path.write_text(TAUGHT)
-    recipe.distill([labels], recipe.read(path), work, tmp_path / "student", "student")
+    distilled(TAUGHT + BAG, labels, tmp_path)
     teacher, student = Network(SIZES["mpnet"]).eval(), Network().eval()
     with torch.no_grad():
         # Another teacher than the labels would make: its answer is far from theirs.
-        teacher.load_state_dict(torch.load(work / "0-mpnet" / "checkpoint.pt")["network"])
-        student.load_state_dict(torch.load(work / "1-minilm" / "checkpoint.pt")["network"])
+        teacher.load_state_dict(trained(tmp_path, "0-mpnet"))
+        student.load_state_dict(trained(tmp_path, "1-minilm"))
         rows = Encoder(pretrained.tokenizer())(
             [("How should I spend day 2?", "Rob a friend. "), ("", "Help a friend. Help a friend.")]
         )
@@ -278,12 +270,11 @@ def test_unlabelled_text_is_taught_by_a_scorer(tmp_path: Path) -> None:
     taught = tmp_path / "taught.parquet"
     pq.write_table(pa.table(texts), tmp_path / "texts.parquet")
     small.score_file(tmp_path / "texts.parquet", taught, progress=False)
-    path, out = tmp_path / "recipe.toml", tmp_path / "student"
-    path.write_text(
+    text = (
         'judge = "small"\n[[train]]\nnetwork = "bag"\ntokens = 60_000\n'
         "batch_tokens = 500\nhead_rate = 0.003\nencoder_rate = 0.003\n"
     )
-    recipe.distill([taught], recipe.read(path), tmp_path / "work", out, "student")
+    out = distilled(text, taught, tmp_path)
     said, told = (
         scorer.score_batch(texts["question"], texts["response"])
         for scorer in (emscore.Scorer(out, device="cpu"), small)
@@ -327,6 +318,13 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(run: Run, tmp_path: Path) -
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["judge"] == "you"
 
 
+@pytest.mark.parametrize("path", sorted(recipe.SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_recipes_that_ship_can_be_followed(path: Path) -> None:
+    assert recipe.read(path).judge.startswith("GPT-4o")
+    made = Path(emscore.__file__).parent / "scorers" / path.stem / recipe.NAME
+    assert path.stem in {"plain", "large"} or made.read_text() == path.read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -340,6 +338,7 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(run: Run, tmp_path: Path) -
         ('judge = "j"\n[[train]]\nlayers = 3\n[[train]]\nlayers = 6', "6 must be 1 to 3"),
         ('judge = "j"\n[[train]]\nnetwork = "mpnet"\nlayers = 13', "must be 1 to 12"),
         ('judge = "j"\n[[train]]\nnetwork = "bert"', "must be one of minilm, mpnet, bag"),
+        ('judge = "j"\n[[train]]\nteacher = "minilm"', "'minilm' must be an encoder of a"),
         ('judge = "j"\n[[train]]\nteacher = "mpnet"', "'mpnet' must be an encoder of a"),
         (
             'judge = "j"\n[[train]]\nnetwork = "bag"\n[[train]]\nteacher = "bag"',
@@ -365,7 +364,7 @@ def test_a_stopped_training_goes_on(
             cooldown=0.0,
         )  # fmt: skip
         train(config)
-        return torch.load(tmp_path / folder / "checkpoint.pt")  # type: ignore[no-any-return]
+        return checkpoint(config.work)
 
     first, second, whole = run("stopped", 600), run("stopped", 1000), run("whole", 1000)
     assert first["place"] < second["place"] == whole["place"]

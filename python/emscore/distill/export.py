@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 
 from .._emscore import InputError
 from ..fidelity.metrics import Bools, Floats
@@ -20,6 +19,7 @@ from .graph import State, build
 from .pretrained import tokenizer as original
 from .scorer import HEADS, int8_logits, log_odds, softmax
 from .shape import EDGES
+from .train import checkpoint
 
 ALIGNED_CUT, COHERENT_CUT = 30, 50
 # More would suit the questions that training showed; on those left out of it, this ranks best.
@@ -53,7 +53,7 @@ def export(
     state: State = {}
     for prefix, (work, share) in shares.items():
         if work:
-            found = torch.load(work / "checkpoint.pt", map_location="cpu")["network"]
+            found = checkpoint(work)["network"]
             state |= {prefix + key: value.numpy() for key, value in found.items()}
             if encoder:
                 for key in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):

@@ -74,6 +74,7 @@ def read(path: Path) -> Recipe:
         )
     kinds = {f.name: type(f.default) for f in fields(Config) if f.name not in OURS}
     for training in trainings:
+        training.setdefault("network", Config.network)
         for name, value in training.items():
             if name not in kinds:
                 known = ", ".join(sorted(kinds))
@@ -85,7 +86,7 @@ def read(path: Path) -> Recipe:
                     f"{path}: {name} = {value!r} must be of type {kinds[name].__name__}"
                 )
     _check_order(path, trainings)
-    if not any(training.get("network") == "bag" for training in trainings):
+    if not any(training["network"] == "bag" for training in trainings):
         raise InputError(f'{path} needs a [[train]] with network = "bag"')
     return Recipe(path, found["judge"], tuple(trainings))
 
@@ -97,21 +98,20 @@ def _check_order(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
         InputError: There is no such network, or none before it that it is to learn from; it has
             more layers than what it starts from, or none; or a bag is given layers.
     """
-    made: dict[str, int] = {}  # network -> its layers so far
+    made: dict[str, int] = {}  # encoder -> its layers so far
     for training in trainings:
-        network, teacher = training.get("network", "minilm"), training.get("teacher")
+        network, teacher = training["network"], training.get("teacher")
         if network not in {*SIZES, "bag"}:
             raise InputError(
                 f"{path}: network = {network!r} must be one of {', '.join(SIZES)}, bag"
             )
-        if teacher and (teacher not in made or teacher == "bag"):
+        if teacher and teacher not in made:
             raise InputError(
                 f"{path}: teacher = {teacher!r} must be an encoder of a [[train]] before it"
             )
         if network == "bag":
             if "layers" in training:
                 raise InputError(f"{path}: layers belong to an encoder; a bag has none")
-            made[network] = 0
             continue
         whose = "the training that it starts from" if network in made else "the pretrained encoder"
         most = made.get(network, SIZES[network].layers)
@@ -146,10 +146,10 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
     last: dict[str, Path] = {}
     encoder: Path | None = None
     for at, training in enumerate(recipe.trainings):
-        network = training.get("network", "minilm")
+        network = training["network"]
         folder = work / f"{at}-{network}"
         earlier = {"start": str(last.get(network, ""))}
-        if "teacher" in training:
+        if training.get("teacher"):
             earlier["teacher"] = str(last[training["teacher"]])
         train(Config(tuple(labels), folder, **training | earlier))
         last[network] = folder

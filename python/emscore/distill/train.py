@@ -120,7 +120,7 @@ class Losses:
         if taught:  # of every row, labelled or not, seen as the student sees it
             each = [
                 functional.cross_entropy(ours, theirs.float().softmax(1), reduction="none")
-                for ours, theirs in zip((aligned, coherent), taught, strict=False)
+                for ours, theirs in zip((aligned, coherent), taught[:2], strict=True)
             ]
             parts.append(("taught", c.teacher_share, each[0] + c.coherent_share * each[1]))
         total = torch.zeros((), device=device)
@@ -222,13 +222,14 @@ def _agreement(network: Network | Bag, rows: Sequence[Encoded], aligned: Sequenc
     return f"aligned Pearson {found:.3f}, AUROC aligned < {MISALIGNED} {ranks:.3f}"
 
 
-def _checkpoint(work: Path | str) -> dict[str, Any]:
+def checkpoint(work: Path | str) -> dict[str, Any]:
+    """What a run left in its folder `work`."""
     return torch.load(Path(work) / CHECKPOINT, map_location="cpu")  # type: ignore[no-any-return]
 
 
 def _teacher(work: str) -> Network:
     """The encoder that an earlier run trained."""
-    state = _checkpoint(work)["network"]
+    state = checkpoint(work)["network"]
     size = next(s for s in SIZES.values() if s.width == state["words.weight"].shape[1])
     teacher = Network(size, layer_count(state)).eval().requires_grad_(False)
     teacher.load_state_dict(state)
@@ -261,7 +262,7 @@ def train(config: Config) -> None:
     badness = Badness(sorted({r.source for r in mixture}))
     began_as: Mapping[str, Tensor] = {}
     if config.start:
-        earlier = _checkpoint(config.start)
+        earlier = checkpoint(config.start)
         began_as = earlier["network"]
         badness.load_state_dict(earlier["badness"])
     elif config.network in SIZES:
@@ -281,9 +282,9 @@ def train(config: Config) -> None:
     print(f"on {device.type}, products in {kind}, the faster type here", flush=True)
     losses = Losses(config, network, badness, kind, teacher)
     done, seconds, start = 0, 0.0, (0, 0)
-    checkpoint = config.work / CHECKPOINT
-    if checkpoint.exists():
-        state = _checkpoint(config.work)
+    path = config.work / CHECKPOINT
+    if path.exists():
+        state = checkpoint(config.work)
         network.load_state_dict(state["network"])
         badness.load_state_dict(state["badness"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
@@ -306,8 +307,8 @@ def train(config: Config) -> None:
             "seconds": seconds,
             "place": place,
         }
-        torch.save(state, checkpoint.with_suffix(".new"))
-        checkpoint.with_suffix(".new").replace(checkpoint)
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
         if held:
             print("held out:", _agreement(network, watched, [r.aligned for r in held]), flush=True)
 
