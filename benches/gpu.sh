@@ -11,7 +11,7 @@ many="${2:-$input}"
 room="$(mktemp -d)"
 trap 'rm -rf "$room"' EXIT
 
-score() { emscore score "${from:-$input}" --quiet --overwrite "$@"; }
+score() { emscore score "$input" --quiet --overwrite "$@"; }
 
 echo "## Doctor: devices, and its own comparison of CPU and GPU"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
@@ -19,7 +19,7 @@ emscore doctor
 
 echo "## A GPU that is asked for and cannot be used is an error"
 for refused in "env CUDA_VISIBLE_DEVICES= emscore score --device cuda" "emscore score --device cuda:99"; do
-  if $refused "$input" -o "$room/refused.arrow" --quiet; then
+  if $refused "$input" -o "$room/refused.arrow" --quiet --overwrite; then
     echo "$refused should have failed" >&2
     exit 1
   fi
@@ -42,20 +42,22 @@ python benches/agree.py --points 100 "$room"/{fp16,int8}.arrow
 
 echo "## Killed and resumed (batches then have other neighbours)"
 score -o "$room/whole.arrow" --device cuda
-timeout --signal=KILL 4 emscore score "$input" -o "$room/cut.arrow" --device cuda --quiet || true
-[ -e "$room/cut.arrow" ] || emscore score "$input" -o "$room/cut.arrow" --device cuda --quiet --resume
+cut() { "$@" emscore score "$input" -o "$room/cut.arrow" --device cuda --quiet --overwrite --resume; }
+cut timeout --signal=KILL 4 || true
+[ -e "$room/cut.arrow" ] || cut
 python benches/agree.py --points 0.5 "$room"/{whole,cut}.arrow
 
 echo "## Rows a second by batch size, and without the first 1,000 rows and the start of CUDA"
-speed() { from="$many" score -o "$room/speed.arrow" --device cuda --json "$@"; }
+speed() { emscore score "$many" -o "$room/speed.arrow" --quiet --overwrite --device cuda --json "$@"; }
 for tokens in 8192 32768 65536 131072 262144; do
   echo -n "--batch-tokens $tokens: "
   { speed --batch-tokens "$tokens" --limit 1000; speed --batch-tokens "$tokens"; } |
     python -c 'import json, sys
 few, all = map(json.loads, sys.stdin)
-for took in (all["seconds"], all["seconds"] - few["seconds"]):
-    rows = all["rows"] - few["rows"] * (took < all["seconds"])
-    print(f"{rows / took:,.0f} rows/s", end="  ")
-tokens = all["tokens"] / all["seconds"]
-print(f"{tokens:,.0f} tokens/s")'
+seconds = all["seconds"]
+told = [f"{all[what] / seconds:,.0f} {what}/s" for what in ("rows", "tokens")]
+if all["rows"] > few["rows"]:
+    rate = (all["rows"] - few["rows"]) / (seconds - few["seconds"])
+    told.append(f"{rate:,.0f} rows/s without the start")
+print(*told, sep=", ")'
 done
