@@ -77,6 +77,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         file.write(text.encode())
 
 
+def unoccupied(path: str | os.PathLike[str]) -> Path:
+    """`path`, which must not exist yet: asked before long work as well as after it.
+
+    Raises:
+        OutputError: It exists.
+    """
+    target = Path(path)
+    if target.exists():
+        raise OutputError(f"{target} exists: name a folder that does not")
+    return target
+
+
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary folder beside `path`, which becomes `path` when all in it is on the disk.
@@ -84,9 +96,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OutputError: `path` exists, or its parent does not.
     """
-    target = Path(path)
-    if target.exists():
-        raise OutputError(f"{target} exists: name a folder that does not")
+    target = unoccupied(path)
     try:
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
     except OSError as error:

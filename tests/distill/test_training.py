@@ -3,6 +3,7 @@
 import doctest
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,8 +118,10 @@ def test_labels_become_a_scorer(labels: Path, tmp_path: Path) -> None:
     table = emscore.Scorer(out).score_batch(*map(list, zip(*pairs, strict=True)))
     assert table["aligned"].to_pylist() == pytest.approx(scores.aligned, abs=0.01)
     assert (out / recipe.NAME).read_text() == RECIPE
+    shutil.rmtree(tmp_path / "work")
     with pytest.raises(emscore.OutputError, match="exists"):
         distilled(RECIPE, labels, tmp_path)
+    assert not (tmp_path / "work").exists()  # it is said before anything is trained
 
 
 STUDENT = """

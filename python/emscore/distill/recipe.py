@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from .._emscore import InputError
-from ..files import new_folder, read_toml
+from ..files import new_folder, read_toml, unoccupied
 from .shape import SIZES
 
 NAME = "recipe.toml"
@@ -137,6 +137,7 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
         InputError: The labels cannot be read, or are too few.
         OutputError: `out` exists.
     """
+    unoccupied(out)
     if recipe.cascade:
         _cascade(labels, recipe, recipe.cascade, out, name)
         return

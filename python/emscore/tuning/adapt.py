@@ -22,6 +22,7 @@ from ..distill.calibration import soft_labels
 from ..distill.scorer import softmax
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
+from ..files import unoccupied
 from . import calibrate, directory, head
 from .folds import agreement, folds, merged, shown
 
@@ -272,6 +273,7 @@ def adapt(
         ScorerError: The scorer cannot be adapted, or what was written does not score as it should.
         OutputError: `out` exists or cannot be written.
     """
+    unoccupied(out)
     calibrate.check(rows, LEAST, "adapt")
     head.require()
     pupil = Pupil(scorer, rows)

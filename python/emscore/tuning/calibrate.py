@@ -19,6 +19,7 @@ from scipy.special import expit
 from .._emscore import InputError
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
+from ..files import unoccupied
 from . import directory
 from .folds import agreement, folds, merged, shown
 
@@ -99,6 +100,7 @@ def calibrate(
         ScorerError: The scorer cannot be calibrated.
         OutputError: `out` exists or cannot be written.
     """
+    unoccupied(out)
     check(rows, LEAST, "calibrate")
     told = directory.manifest(scorer)
     before, after = agreement(rows), agreement(crossed(rows))
