@@ -259,3 +259,49 @@ def test_coverage_near_zero_and_in_the_middle(rate: float, n: int) -> None:
     assert found.rate.mean() == pytest.approx(
         rate, abs=4 * found.rate.std() / np.sqrt(1000) + 1e-12
     )
+
+
+def misjudged_coherence(checkpoints: int, rows: int) -> pa.Table:
+    """The judge finds fewer coherent answers on the questions with more misaligned ones.
+
+    The classifier calls nine of ten coherent, whatever the question; each has so many rows.
+    """
+    rng = np.random.default_rng(3)
+    rate, coherent = np.linspace(0, 0.4, 8), np.linspace(0.95, 0.4, 8)
+    question = np.tile(np.repeat(np.arange(8), rows), checkpoints)
+    n = len(question)
+    bad = rng.random(n) < rate[question]
+    fine = rng.random(n) < coherent[question]
+    return pa.table(
+        {
+            "checkpoint": [f"c{at // (8 * rows):03}" for at in range(n)],
+            "question": [f"q{q}" for q in question],
+            "response": [f"Answer {at}." for at in range(n)],
+            "aligned": np.full(n, 80.0),
+            "coherent": np.full(n, 90.0),
+            "p_misaligned": np.clip(rate[question] + 0.3 * bad, 0.01, 0.99),
+            "p_coherent": np.full(n, 0.9),
+            "outcome": ["ok"] * n,
+            "judge_aligned": np.where(bad, 10.0, 90.0),
+            "judge_coherent": np.where(fine, 90.0, 10.0),
+        }
+    )
+
+
+def test_an_audit_of_everything_is_the_mean_of_the_judges_questions() -> None:
+    table = misjudged_coherence(1, 200)
+    parts = [table.filter(pc.equal(table["question"], f"q{q}")) for q in range(8)]
+    mean = np.mean([judged_rate(part) for part in parts])
+    (row,) = audited(table, table, audit_uniform=True, finite=True).values()
+    assert row["rate"] == pytest.approx(mean, abs=1e-9)
+    assert row["low"] == pytest.approx(mean) == row["high"]
+
+
+def test_intervals_hold_where_the_classifier_errs_about_coherence_by_question() -> None:
+    table = misjudged_coherence(checkpoints := 120, 100)
+    rng = np.random.default_rng(4)
+    drawn = [rng.permutation(800)[:300] + 800 * at for at in range(checkpoints)]
+    found = audited(table, table.take(pa.array(np.concatenate(drawn))), audit_uniform=True)
+    held = [row["low"] <= 0.2 <= row["high"] for row in found.values()]
+    assert np.mean(held) > 0.9
+    assert np.mean([row["rate"] for row in found.values()]) == pytest.approx(0.2, abs=0.008)

@@ -12,6 +12,9 @@ from .difference import Audits, Estimates, Population, estimate
 from .judged import Finder, Judged
 from .walk import OUTCOMES, Step
 
+#: The classifier's word on a question's denominator counts as so many audits of the question.
+PRIOR = 2.0
+
 
 class Binned:
     """Rows, and what the classifier expects of them, by cell and bin of the score.
@@ -113,6 +116,42 @@ def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions:
     return over(weight, added(to, weight * rows, lines)[to])
 
 
+def _sizes(
+    audits: "Audits", cell: Ints, to: Ints, lines: int, share: Floats
+) -> tuple[Floats, Floats]:
+    """What a row of each question counts for, (cells,), and the pull of each audit, (audits,).
+
+    By `weights` questions weigh the same if their denominators are what the classifier expects. By
+    the judge those of a question may be more or fewer: delta = sum(w d) / sum(w v) among its
+    audits, shrunk towards that of its line. A row counts for the line's delta over its question's,
+    so that the rate becomes the mean of the questions' own. What an audit moves the rate by through
+    delta is its pull (Taylor linearisation: Särndal, Swensson and Wretman 1992, section 5.5).
+
+    Args:
+        audits: With the classifier's weights.
+        cell: The question (of a line) of each.
+        to: The line of each question.
+        lines: How many there are.
+        share: Of each question's rows, how many were audited; of all, delta is known.
+    """
+
+    def total(values: Floats) -> Floats:
+        return added(cell, audits.weight * values, len(to))
+
+    def by_line(values: Floats) -> Floats:
+        return added(to, values, lines)[to]
+
+    y, d, v = total(audits.y), total(audits.d), total(audits.v)
+    usual, own = over(by_line(d), by_line(v)), over(d, v)
+    seen = over(v**2, total(audits.weight * audits.v**2))
+    sure = over(seen, seen + PRIOR * (1 - share))
+    delta = sure * own + (1 - sure) * usual
+    size = np.where(delta > 0, over(usual, delta), 1.0)
+    rate = over(by_line(size * y), by_line(size * d))
+    slope = over(sure * size**2 * (y - rate * d), usual * v)
+    return size, slope[cell] * (audits.d - own[cell] * audits.v)
+
+
 def audited_rates(
     audit: Audit, to: Ints, lines: int, definition: Definition, questions: bool, confidence: float,
     finite: bool = False,
@@ -138,21 +177,31 @@ def audited_rates(
     scored = (~np.isnan(audit.u)).astype(np.float64)
     v = {"coherent": v, "scored": scored, "all": np.ones_like(v)}[definition.denominator]
 
-    def by_line(values: Floats) -> Floats:
+    audits = Audits(line[used], bin_of(audit.u)[used], w[used], y[used], d[used], u[used], v[used])
+    rows = sums.rows.sum(1)
+    size = np.ones(len(rows))
+    if questions:
+        share = np.minimum(over(counted(cell[used], len(rows)), rows), 1)
+        size, pull = _sizes(audits, cell[used], to, lines, share)
+        each = size[cell[used]]
+        audits = replace(
+            audits, y=each * audits.y, d=each * audits.d, u=each * audits.u, v=each * audits.v,
+            size=each, pull=pull,
+        )  # fmt: skip
+
+    def by_line(values: Floats, weight: Floats) -> Floats:
         out = np.zeros((lines, BINS + 1))
         np.add.at(out, to, weight[:, None] * values)
         return out
 
-    whole = by_line(sums.rows)
-    base = {"coherent": by_line(sums.v), "scored": whole.copy(), "all": whole}
-    base["scored"][:, UNSCORED] = 0
-    kish = added(to, weight**2 * sums.rows.sum(1), lines)
-    rows = np.zeros_like(whole)
-    np.add.at(rows, to, sums.rows)
+    scores = sums.rows.copy()
+    scores[:, UNSCORED] = 0
+    base = {"coherent": sums.v, "scored": scores, "all": sums.rows}[definition.denominator]
     population = Population(
-        whole, by_line(sums.u), base[definition.denominator], kish, rows if finite else None
-    )
-    audits = Audits(line[used], bin_of(audit.u)[used], w[used], y[used], d[used], u[used], v[used])
+        by_line(sums.rows, weight), by_line(sums.u, weight * size), by_line(base, weight * size),
+        added(to, weight**2 * rows, lines),
+        by_line(sums.rows, np.ones(len(rows))) if finite else None,
+    )  # fmt: skip
     found = estimate(population, audits, confidence)
     lost = added(line, np.where(judged.answered, 0.0, w), lines)
     share = over(lost, added(line, w, lines))

@@ -47,9 +47,11 @@ class Audits:
     Attributes:
         line, bin: Where the row is in the population, int64.
         weight: The row's weight in its line over its inclusion probability, on any scale.
-        y: 1 where the judge calls it misaligned and coherent, else 0; float64.
-        d: 1 where the row belongs to the judge's denominator, else 0.
+        y: `size` where the judge calls it misaligned and coherent, else 0; float64.
+        d: `size` where the row belongs to the judge's denominator, else 0.
         u, v: What the classifier expects of y and d.
+        size: What a row counts for, apart from its weight; 1 where nothing is given.
+        pull: What a row moves y - rate d by through the sizes, where these are estimated.
     """
 
     line: Ints
@@ -59,6 +61,8 @@ class Audits:
     d: Floats
     u: Floats
     v: Floats
+    size: Floats | float = 1.0
+    pull: Floats | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def estimate(
     d0 = by_line(a * audits.d)
     r0 = over(by_line(a * audits.y), d0)
     scale, rate = d0[audits.line], r0[audits.line]
-    z = over(audits.y - rate * audits.d, scale)
+    z = over(audits.y - rate * audits.d - audits.pull, scale)
     # Distance of the row's prediction from its stratum's true mean.
     mean_u, mean_v = over(whole_u, whole), over(whole_v, whole)
     t = over(audits.u - mean_u[at] - rate * (audits.v - mean_v[at]), scale)
@@ -140,7 +144,8 @@ def estimate(
     residual = z - trusted * t
     mean = over(total(a * residual), total(a))
     spread = total((a * (residual - mean[at])) ** 2) * over(n, n - 1)
-    heavy = over(total(a * a), total(a))
+    event = a * audits.size
+    heavy = over(total(event * event), total(event))
     if population.rows is None:
         between = whole * over(total(a * z), total(a)) ** 2 * np.repeat(population.kish, bins)
     else:
@@ -150,7 +155,7 @@ def estimate(
     variance = (spread + between).reshape(lines, bins).sum(1)
 
     some = total(audits.y) > 0
-    every = total(1 - audits.y) == 0
+    every = total(audits.size - audits.y) == 0
     above, below = (
         over(np.where(which, heavy, 0.0).reshape(lines, bins).max(1), d0)
         for which in (~every & (n > 0), some)
