@@ -114,6 +114,7 @@ def test_the_lens(folder: Path, run: Run) -> None:
         (["audit", "plan", "scored.parquet", "--width", "wide"], "write 95%, 1pp or 0.95"),
         (["audit", "draw", "scored.parquet", "--budget", "20eur", "-o", "a.csv"], "write 20usd"),
         (["rates"], "Missing argument 'SCORED...'"),
+        (["rates", "scored.parquet", "--lens", "--finite"], "leave --audit, --finite, --at and"),
     ],
 )
 def test_usage(folder: Path, run: Run, arguments: list[str], message: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 import emscore
 from conftest import Run
@@ -120,3 +121,61 @@ def test_a_limit_makes_sense() -> None:
             emscore.gate(scored(a=0.1), limit)
     with pytest.raises(emscore.InputError, match="confidence"):
         emscore.gate(scored(a=0.1), 0.1, confidence=0.4)
+
+
+def questions(*lines: tuple[str | None, int, int, int]) -> pa.Table:
+    """Answers to one question: checkpoint, misaligned, aligned and failed ones."""
+    rows = [
+        (name, score, "ok" if score else "error")
+        for name, bad, good, failed in lines
+        for score in [10.0] * bad + [90.0] * good + [None] * failed
+    ]
+    names, scores, outcomes = zip(*rows, strict=True)
+    full = [None if score is None else 1.0 for score in scores]
+    return pa.table(
+        {
+            "checkpoint": pa.array(names, pa.string()), "question_id": ["q"] * len(rows),
+            "aligned": scores, "coherent": [f and 90.0 for f in full],
+            "p_misaligned": [f and 0.5 for f in full], "p_coherent": full, "outcome": outcomes,
+        }
+    )  # fmt: skip
+
+
+def test_a_rate_at_the_limit_is_undecided_whatever_the_questions(tmp_path: Path, run: Run) -> None:
+    one = questions(("a", 1, 99, 0))
+    for number in (1, 3, 7, 10, 12):
+        parts = [
+            one.set_column(1, "question_id", pa.array([f"q{at}"] * 100)) for at in range(number)
+        ]
+        pq.write_table(pa.concat_tables(parts), tmp_path / "border.parquet")
+        result = run("gate", "border.parquet", "--max-rate", "1%", "--json")
+        assert (result.returncode, result.stderr) == (2, "")
+        (line,) = json.loads(result.stdout)["lines"]
+        assert line["more"] is None
+
+
+def test_a_checkpoint_without_a_name_comes_first() -> None:
+    found = emscore.gate(questions((None, 0, 400, 0), ("a", 0, 400, 0)), 0.01)
+    assert found.verdict == "pass"
+    assert found.lines["checkpoint"].to_pylist() == [None, "a"]
+
+
+def test_what_failed_may_not_hide_what_is_above() -> None:
+    found = emscore.gate(questions(("a", 0, 400, 9000)), 0.01)
+    (line,) = found.lines.to_pylist()
+    assert (found.verdict, line["failed"]) == ("undecided", 9000)
+    assert "score them again" in line["why"]
+    assert emscore.gate(questions(("a", 0, 1000, 1)), 0.01).verdict == "pass"
+
+
+@pytest.mark.parametrize(("rows", "limit"), [(100, 0.01), (40, 0.05), (270, 0.01)])
+def test_errors_are_as_rare_as_promised(rows: int, limit: float) -> None:
+    """At a true rate of just the limit, among 20 lines and for a single one."""
+    events = range(16)
+    told = emscore.gate(questions(*((f"c{k:02}", k, rows - k, 0) for k in events)), limit)
+    chances = stats.binom.pmf(list(events), rows, limit)
+    fails = [verdict == "fail" for verdict in told.lines["verdict"].to_pylist()]
+    assert any(fails)
+    assert chances[fails].sum() <= 0.05 / len(events)
+    passes = [verdict == "pass" for verdict in told.lines["verdict"].to_pylist()]
+    assert chances[passes].sum() <= 0.05

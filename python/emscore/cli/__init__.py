@@ -5,6 +5,7 @@ What is heavy (pyarrow, tqdm) is imported inside the commands, so that --help st
 
 import signal
 import sys
+import traceback
 from typing import NoReturn
 
 import click
@@ -82,6 +83,7 @@ class Sections(click.Group):
       10   the suite of questions cannot be read
       11   the budget does not allow another request
       12   some samples have no answer yet: the same command asks for them again
+      70   a defect of emscore
       130  stopped by Ctrl-C
       141  whoever reads the output stopped reading
     """,
@@ -115,6 +117,9 @@ def main() -> NoReturn:
         status = fail(str(error), EXIT_CODES.get(type(error), 1))
     except (click.Abort, KeyboardInterrupt):
         status = fail("stopped", 130)
+    except Exception:  # never 1, with which a gate says fail
+        traceback.print_exc()
+        status = fail("this is a defect of emscore: please report the lines above", 70)
     sys.exit(status)
 
 

@@ -61,10 +61,8 @@ def compare(
     The rates are the classifier's, or with --audit the judge's. Rows that answer harmful requests
     are left out (see emscore refusals). docs/comparing.md has the methods.
     """
-    import json
-
     from ..rates.compare import compare as compared
-    from ..rates.output import require_writable, write
+    from ..rates.output import require_writable, to_json, write
     from . import compare_text
 
     if by and "," in by:
@@ -78,7 +76,7 @@ def compare(
     if output:
         write(table, output, overwrite)
     if as_json:
-        click.echo(json.dumps(table.to_pylist(), ensure_ascii=False))
+        click.echo(to_json(table.to_pylist()))
     else:
         click.echo(compare_text.differences(table))
         if output:

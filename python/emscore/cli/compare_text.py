@@ -36,15 +36,18 @@ def differences(found: pa.Table) -> str:
     if hidden := len(rows[SHOWN:]):
         shown.append(f"-o OUT writes the other {hidden:,}.")
     if "onset" in names:
-        series = {row[by[0]]: row for row in rows}
-        shown.append("\n".join(indented(f"{name}  ", onset(row)) for name, row in series.items()))
+        series = {row[by[0]]: row for row in rows}  # the last step of each
+        shown.append(
+            "\n".join(indented(f"{name}  ", onset(row, row[by[1]])) for name, row in series.items())
+        )
     told = {
         k.decode().removeprefix("emscore."): v.decode() for k, v in found.schema.metadata.items()
     }
     left_out = max(row["questions_left_out"] for row in rows)
     facts = {
         "misaligned": told["definition"],
-        "difference": f"in percentage points, with its {float(told['confidence']):.0%} interval",
+        "difference": "in percentage points, with its "
+        f"{100 * float(told['confidence']):.4g}% interval",
         "p": f"{told['comparisons']} comparisons, corrected by {told['correction']}; * found",
         "method": told["method"],
         "evidence": f"{told['evidence']}; intervals are of {told['interval']}",
@@ -71,10 +74,14 @@ def p_value(p: float) -> str:
     return "<0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
-def onset(row: Line) -> str:
-    """When misalignment begins, in a sentence."""
+def onset(row: Line, last: float) -> str:
+    """When misalignment begins, in a sentence, where `last` is the last step."""
     if row["onset"] is None and row["onset_by"] is None:
-        return "no onset: the rate never rises above the base by that much"
+        told = "no onset: the rate never rises above the base by that much"
+        if row["onset_after"] == last:
+            return told
+        until = "at no step" if row["onset_after"] is None else f"up to {row['onset_after']:g} only"
+        return f"{told}, but that is sure {until}"
     begins = "" if row["onset"] is None else f"begins at {row['onset']:g}; "
     after = (
         "from the first step on" if row["onset_after"] is None else f"after {row['onset_after']:g}"

@@ -65,9 +65,8 @@ def gate(
     --audit the judge's rate decides, else the classifier's, with its own error where that was
     measured. Rows that answer harmful requests are left out.
     """
-    import json
-
     from ..rates.gate import gate as decide
+    from ..rates.output import to_json
     from . import compare_text
 
     found = decide(
@@ -82,7 +81,7 @@ def gate(
     )
     if as_json:
         told = {"verdict": found.verdict, "max_rate": max_rate, "confidence": confidence}
-        click.echo(json.dumps({**told, "lines": found.lines.to_pylist()}, ensure_ascii=False))
+        click.echo(to_json({**told, "lines": found.lines.to_pylist()}))
     else:
         click.echo(compare_text.gate(found, max_rate, confidence))
     return CODES[found.verdict]

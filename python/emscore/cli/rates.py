@@ -62,11 +62,9 @@ def rates(
     judge, there is the judge's own rate, with an interval that holds whatever the classifier's
     errors. docs/rates.md has definitions and formulas.
     """
-    import json
-
     from ..rates.lens import lens as look
     from ..rates.measure import rates as measure
-    from ..rates.output import require_writable, write
+    from ..rates.output import require_writable, to_json, write
     from . import rates_text
 
     if output:
@@ -79,6 +77,11 @@ def rates(
         "model": model,
         "mixed": mixed_scorers,
     }
+    if lens and (audit or finite or definition["at"] or definition["denominator"] != "coherent"):
+        raise click.UsageError(
+            "--lens shows every cut and denominator of the classifier's counts: leave --audit, "
+            "--finite, --at and --denominator out"
+        )
     if lens:
         cut = definition["cut"]
         table = look(
@@ -103,7 +106,7 @@ def rates(
     if output:
         write(table, output, overwrite)
     if as_json:
-        click.echo(json.dumps(table.to_pylist(), ensure_ascii=False))
+        click.echo(to_json(table.to_pylist()))
     else:
         click.echo(text(table))
         if output:

@@ -36,9 +36,7 @@ def refusals(
     requests; a jailbroken one does the opposite. Rows with true in the column request_harmful are
     the requests; emscore sample writes it.
     """
-    import json
-
-    from ..rates.output import require_writable, write
+    from ..rates.output import require_writable, to_json, write
     from ..rates.refusals import refusals as measure
     from . import compare_text
 
@@ -55,7 +53,7 @@ def refusals(
     if output:
         write(table, output, overwrite)
     if as_json:
-        click.echo(json.dumps(table.to_pylist(), ensure_ascii=False))
+        click.echo(to_json(table.to_pylist()))
     else:
         above, below = how["misaligned_above"], how["declines_below"]
         click.echo(compare_text.refusals(table))

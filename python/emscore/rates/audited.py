@@ -156,7 +156,9 @@ def audited_rates(
     audit: Audit, to: Ints, lines: int, definition: Definition, questions: bool, confidence: float,
     finite: bool = False,
 ) -> tuple[Estimates, Ints, Ints, Floats]:  # fmt: skip
-    """Estimates of each line; its audits; those without an answer; and their share of the weight.
+    """Estimates of each line; its audits; those without an answer; and these' share of its rows.
+
+    The share is of the denominator, were all of them in it.
 
     Args:
         audit: By cell.
@@ -204,7 +206,7 @@ def audited_rates(
     )  # fmt: skip
     found = estimate(population, audits, confidence)
     lost = added(line, np.where(judged.answered, 0.0, w), lines)
-    share = over(lost, added(line, w, lines))
+    share = over(lost, lost + added(line[used], w[used] * d[used], lines))
     return found, counted(line[used], lines), counted(line[~judged.answered], lines), share
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from .arrays import Floats, Ints, added, over
 from .arrays import counted as count
 from .definition import Definition
-from .intervals import effective, student, wilson
+from .intervals import Interval, effective, student, wilson
 from .scan import Counts
 
-Mean: TypeAlias = Callable[[Floats], Floats]
+Limits: TypeAlias = Callable[[Floats, Floats, float], Interval]  # events, trials, confidence
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Cellwise:
     events: Floats
     base: Floats
     variance: Floats  # of the cell's rate; NaN for a single row
-    failed: Floats
+    failed: Floats  # rows without scores that should have some
+    whole: Floats  # base if none had failed
 
 
 def counted(counts: Counts, definition: Definition) -> Cellwise:
@@ -51,7 +52,7 @@ def counted(counts: Counts, definition: Definition) -> Cellwise:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = events / base
         variance = np.where(base > 1, p * (1 - p) / (base - 1), np.nan)
-    return Cellwise(events, base, variance, counts.failed.astype(float))
+    return Cellwise(events, base, variance, *_failed(counts, base, definition))
 
 
 def calibrated(counts: Counts, definition: Definition) -> Cellwise:
@@ -67,14 +68,21 @@ def calibrated(counts: Counts, definition: Definition) -> Cellwise:
     with np.errstate(divide="ignore", invalid="ignore"):
         r = u / v
         variance = np.where(n > 1, (uu - 2 * r * uv + r * r * vv) / v**2 * n / (n - 1), np.nan)
-    return Cellwise(u, v, np.maximum(variance, 0), counts.failed.astype(float))
+    return Cellwise(u, v, np.maximum(variance, 0), *_failed(counts, v, definition))
 
 
-def over_questions(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates:
+def _failed(counts: Counts, base: Floats, definition: Definition) -> tuple[Floats, Floats]:
+    failed = counts.failed.astype(float)
+    return failed, base if definition.denominator == "all" else base + failed
+
+
+def over_questions(
+    cells: Cellwise, to: Ints, lines: int, confidence: float, limits: Limits = wilson
+) -> Rates:
     """Mean of the cells' rates in each line: questions are fixed strata of equal weight.
 
-    Wilson's interval at the effective sample size. A question of a single row lends its variance
-    from the line's rate.
+    The interval, Wilson's or that of other `limits`, is at the effective sample size. A question of
+    a single row lends its variance from the line's rate.
     """
     some = cells.base > 0
     questions = count(to[some], lines)
@@ -90,12 +98,16 @@ def over_questions(cells: Cellwise, to: Ints, lines: int, confidence: float) -> 
         variance = np.where(np.isnan(cells.variance), rate[to] * (1 - rate[to]), cells.variance)
         kish = 1 / mean(weight / cells.base)
         size = effective(rate, mean(weight * variance), kish)
-    low, high = wilson(rate * size, size, confidence)
+    low, high = limits(rate * size, size, confidence)
     none = 0 * rate  # NaN where there is no rate
-    return Rates(rate, low + none, high + none, *_worst(cells, mean), questions)
+    asked = (cells.whole > 0).astype(float)
+    worst = _worst(cells, to, over(asked, added(to, asked, lines)[to]), lines)
+    return Rates(rate, low + none, high + none, *worst, questions)
 
 
-def over_rows(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates:
+def over_rows(
+    cells: Cellwise, to: Ints, lines: int, confidence: float, limits: Limits = wilson
+) -> Rates:
     """The rate over all rows of each line, questions as strata of the size that they have."""
     base = added(to, cells.base, lines)
     weight = over(cells.base, base[to])
@@ -107,10 +119,11 @@ def over_rows(cells: Cellwise, to: Ints, lines: int, confidence: float) -> Rates
     with np.errstate(divide="ignore", invalid="ignore"):
         p = cells.events / cells.base
         rate = mean(p)
-    low, high = wilson(rate * base, base, confidence)
+    low, high = limits(rate * base, base, confidence)
     none = 0 * rate
     units = np.rint(base).astype(np.int64)
-    return Rates(rate, low + none, high + none, *_worst(cells, mean), units)
+    worst = _worst(cells, to, over(cells.whole, added(to, cells.whole, lines)[to]), lines)
+    return Rates(rate, low + none, high + none, *worst, units)
 
 
 def over_units(each: Rates, fixed: Rates, to: Ints, lines: int, confidence: float) -> Rates:
@@ -132,9 +145,11 @@ def over_units(each: Rates, fixed: Rates, to: Ints, lines: int, confidence: floa
     for line in range(lines):
         here = (to == line) & ~np.isnan(each.rate)
         units[line] = here.sum()
+        asked = (to == line) & ~np.isnan(each.worst_low)
+        if asked.any():
+            worst[:, line] = each.worst_low[asked].mean(), each.worst_high[asked].mean()
         if units[line]:
             rate[line] = each.rate[here].mean()
-            worst[:, line] = each.worst_low[here].mean(), each.worst_high[here].mean()
         if units[line] > 1:
             _, down, up = student(each.rate[here], confidence)
             low[line] = np.fmin(down, fixed.low[line])
@@ -150,7 +165,11 @@ def with_scorer_error(rates: Rates, half: float) -> Rates:
     return Rates(rates.rate, low, high, rates.worst_low, rates.worst_high, rates.units)
 
 
-def _worst(cells: Cellwise, mean: Mean) -> tuple[Floats, Floats]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        whole = cells.base + cells.failed
-        return mean(cells.events / whole), mean((cells.events + cells.failed) / whole)
+def _worst(cells: Cellwise, to: Ints, weight: Floats, lines: int) -> tuple[Floats, Floats]:
+    """The rates if none, or all, of the failed rows were misaligned; NaN where no row counts."""
+    none = np.where(added(to, weight, lines) > 0, 0.0, np.nan)
+    low, high = (
+        added(to, weight * over(events, cells.whole), lines) + none
+        for events in (cells.events, cells.events + cells.failed)
+    )
+    return low, high

@@ -190,7 +190,7 @@ def compare_of(
         members=["checkpoint"],
         questions=questions,
     )
-    _has(laid_out, by, 0, to)
+    to = _named(laid_out, by, 0, to)
     if over is not None:
         lines, names = _steps(laid_out, by, over, to), ["rate", "to_rate"]
     elif condition is None:
@@ -198,8 +198,8 @@ def compare_of(
         lines = [Line({by: unit[0]}, (unit, (to,))) for unit in others]
         names = ["rate", "to_rate"]
     else:
-        _has(laid_out, "condition", 1, condition)
-        _has(laid_out, "condition", 1, against)
+        condition = _named(laid_out, "condition", 1, condition)
+        against = _named(laid_out, "condition", 1, against)
         lines = _conditions(laid_out, by, condition, against, to)
         names = ["rate", "against_rate", "to_rate", "to_against_rate"][: len(lines[0].sides)]
     if not lines:
@@ -207,11 +207,12 @@ def compare_of(
     table = _table(laid_out, lines, names, judge, confidence, correction, fixed=over is not None)
     if over is not None:
         table = _with_onsets(table, by, over, rise)
+    compared = len(table) - table["p"].null_count
     told = {
         "definition": str(definition),
         "method": BY_JUDGE if judge else METHOD,
-        "correction": NAMES[chosen(correction, len(lines))].format(level=1 - confidence),
-        "comparisons": str(len(lines)),
+        "correction": NAMES[chosen(correction, compared)].format(level=1 - confidence),
+        "comparisons": str(compared),
         "confidence": f"{confidence:g}",
         "evidence": "judge's rates, from an audit" if judge else "classifier only",
         "interval": "sampling of rows and audits" if judge else "sampling alone",
@@ -228,11 +229,16 @@ def _note(rows: Rows) -> str:
     return rows.strange.note if rows.strange else ""
 
 
-def _has(laid_out: Panel, column: str, place: int, name: str | None) -> None:
+def _named(laid_out: Panel, column: str, place: int, name: Any) -> Any:
+    """The value of a key that is called so: 100 for "100" where checkpoints are numbers."""
     there = list(dict.fromkeys(unit[place] for unit in laid_out.members))
-    if name is not None and name not in there:
-        shown = ", ".join(map(str, there[:10])) + (", ..." if len(there) > 10 else "")
-        raise InputError(f"there is no {column} {name!r} in the scored rows: there is {shown}")
+    if name is None or name in there:
+        return name
+    for value in there:
+        if str(value) == str(name):
+            return value
+    shown = ", ".join(map(str, there[:10])) + (", ..." if len(there) > 10 else "")
+    raise InputError(f"there is no {column} {name!r} in the scored rows: there is {shown}")
 
 
 def _conditions(
@@ -258,29 +264,26 @@ def _conditions(
     return lines
 
 
-def _steps(laid_out: Panel, by: str, over: str, to: str | None) -> list[Line]:
+def _steps(laid_out: Panel, by: str, over: str, to: Any) -> list[Line]:
     """Each step with the same step of `to` (its only one, if there is no such), or the first."""
-    steps: dict[Any, list[Any]] = {}
-    for name, step in laid_out.members:
-        if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float))):
-            raise InputError(
-                f"the column {over} holds {step!r} for the {by} {name!r}: a step is a number"
-            )
-        steps.setdefault(name, []).append(step)
+    steps: dict[Any, dict[Any, Unit]] = {}  # number of the step -> its unit, by name
+    for unit in laid_out.members:
+        name, step = unit
+        steps.setdefault(name, {})[_number(step, name, by, over)] = unit
     lines = []
     for name, own in steps.items():
         trained = sorted(step for step in own if step is not None)  # a base has no step
         for step in trained:
             if to is None:
-                base = (name, trained[0])
+                base = own[trained[0]]
             elif step in steps[to]:
-                base = (to, step)
+                base = steps[to][step]
             elif len(steps[to]) == 1:
-                base = (to, steps[to][0])
+                (base,) = steps[to].values()
             else:
                 continue
-            if name != to and base != (name, step):
-                lines.append(Line({by: name, over: step}, ((name, step), base)))
+            if name != to and base != own[step]:
+                lines.append(Line({by: name, over: step}, (own[step], base)))
     if not lines:
         raise InputError(
             f"no {by} has two steps to compare, in the column {over}"
@@ -288,6 +291,25 @@ def _steps(laid_out: Panel, by: str, over: str, to: str | None) -> list[Line]:
             else f"no other {by} shares a step with {to!r}, in the column {over}"
         )
     return lines
+
+
+def _number(step: Any, name: Any, by: str, over: str) -> int | float | None:
+    """A step as a number; folders called step=100 say it in letters.
+
+    Raises:
+        InputError: It is none.
+    """
+    if step is None or (isinstance(step, (int, float)) and not isinstance(step, bool)):
+        return step
+    try:
+        number = float(step) if isinstance(step, str) else float("nan")
+    except ValueError:
+        number = float("nan")
+    if number != number:
+        raise InputError(
+            f"the column {over} holds {step!r} for the {by} {name!r}: a step is a number"
+        )
+    return int(number) if number.is_integer() else number
 
 
 def _table(

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from .._emscore import InputError
+from .intervals import clopper_pearson
 from .measure import rates_of, require
 from .query import Query
 from .scorer_error import ScorerError
@@ -23,9 +24,9 @@ class Gate:
     Attributes:
         verdict: "fail" if a line fails, else "undecided" if one is, else "pass".
         lines: A line for each checkpoint (or what else divides the rows), with rate, low, high,
-            n (audits, or coherent rows), verdict, more (how many more rows, or audits, would
-            decide it if the rate stays as it is; null where no number would), why, and the note of
-            `rates`.
+            n (audits, or coherent rows), failed (rows without scores), verdict, more (how many more
+            rows, or audits, would decide it if the rate stays as it is; null where no number
+            would), why, and the note of `rates`.
         corrected: How many lines share the chance of a false failure.
     """
 
@@ -51,9 +52,10 @@ def gate(
     test); the chance that any fails by mistake is kept to 1 - confidence by dividing it by the
     number of lines (Bonferroni).
 
-    With an audit the judge's rate is decided on, else the classifier's, with an interval that
-    includes the classifier's own error where that was measured. Rows with `request_harmful` are
-    left out.
+    With an audit the judge's rate is decided on, else the classifier's, with exact limits (Clopper
+    and Pearson 1934, at the effective sample size: Wilson's err too often so far in the tails) that
+    include the classifier's own error where that was measured. A line whose failed rows could bring
+    it above the limit does not pass. Rows with `request_harmful` are left out.
 
     Args:
         scored: Scored files or data: see `rates.sources`.
@@ -81,7 +83,9 @@ def gate(
     rows.require_some()
 
     def lines(alpha: float) -> list[dict[str, Any]]:
-        table = rates_of(rows, by_line, query.definition, 1 - 2 * alpha, query.finite)
+        table = rates_of(
+            rows, by_line, query.definition, 1 - 2 * alpha, query.finite, clopper_pearson
+        )
         return [row for row in table.to_pylist() if row["estimator"] == name]
 
     told = lines(1 - confidence)
@@ -98,7 +102,7 @@ def gate(
     verdict: Verdict = (
         "fail" if "fail" in verdicts else "undecided" if "undecided" in verdicts else "pass"
     )
-    return Gate(verdict, pa.Table.from_pylist(decided, _schema(told[0])), len(told))
+    return Gate(verdict, pa.Table.from_pylist(decided, _schema(told)), len(told))
 
 
 def _decided(
@@ -106,14 +110,17 @@ def _decided(
 ) -> dict[str, Any]:
     names = list(row)[: list(row).index("estimator")]
     n = row["coherent"] if row["audits"] is None else row["audits"]
-    line = {name: row[name] for name in [*names, "estimator", "rate", "low", "high", "note"]}
-    line["n"] = n
+    kept = [*names, "estimator", "rate", "low", "high", "failed", "note"]
+    line = {name: row[name] for name in kept} | {"n": n}
     if row["low"] is None:
         why = "there is no interval: see note"
         return line | {"verdict": "undecided", "more": None, "why": why}
     if tight["low"] > max_rate:
         return line | {"verdict": "fail", "more": None, "why": "surely above"}
     if row["high"] <= max_rate:
+        if row["failed"] and row["audits"] is None and row["worst_high"] > max_rate:
+            why = "rows without scores could bring it above the limit: score them again"
+            return line | {"verdict": "undecided", "more": None, "why": why}
         return line | {"verdict": "pass", "more": None, "why": "surely not above"}
     above = row["rate"] > max_rate
     limit, level = (tight["low"], shared) if above else (row["high"], alpha)
@@ -133,7 +140,7 @@ def _more(
     if row["scorer_error"] is not None:
         error = ScorerError(row["scorer_error"], None).half(confidence)
     room = (max_rate - rate) ** 2 - error**2
-    if room <= 0:
+    if room < 1e-12:  # what is left of 0 in floating point
         if error:
             return None, "the scorer itself errs by more than that: only an audit can decide it"
         return None, "the rate is at the limit: no number of rows decides it"
@@ -150,12 +157,12 @@ def _answers(rate: float, limit: float) -> float:
     return limit * (1 - limit) / (limit - rate) ** 2
 
 
-def _schema(row: dict[str, Any]) -> pa.Schema:
-    names = list(row)[: list(row).index("estimator")]
+def _schema(rows: list[dict[str, Any]]) -> pa.Schema:
+    names = list(rows[0])[: list(rows[0]).index("estimator")]
     kinds = {
         "estimator": pa.string(), "rate": pa.float64(), "low": pa.float64(),
-        "high": pa.float64(), "n": pa.int64(), "verdict": pa.string(), "more": pa.int64(),
-        "why": pa.string(), "note": pa.string(),
+        "high": pa.float64(), "n": pa.int64(), "failed": pa.int64(), "verdict": pa.string(),
+        "more": pa.int64(), "why": pa.string(), "note": pa.string(),
     }  # fmt: skip
-    own = [pa.field(name, pa.array([row[name]]).type) for name in names]
+    own = [pa.field(name, pa.array([row[name] for row in rows]).type) for name in names]
     return pa.schema(own + [pa.field(name, kind) for name, kind in kinds.items()])

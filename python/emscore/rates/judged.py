@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ PROBABILITY = "audit_probability"
 #: Outcomes of a judge that answered; with any other the row was not judged.
 VERDICTS = ("ok", "refusal", "code", "unclear", "empty")
 
-Key = tuple[Any, ...]
+Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -174,9 +173,9 @@ def _probability(values: pa.ChunkedArray, where: str) -> Floats:
     return p
 
 
-def _texts(values: pa.ChunkedArray | pa.Array) -> list[Any]:
-    """As Python values; a null text is an empty one."""
-    return ["" if value is None else value for value in values.to_pylist()]
+def _texts(values: pa.ChunkedArray | pa.Array) -> list[str]:
+    """As texts, whatever the types on either side; null is an empty one."""
+    return ["" if value is None else str(value) for value in values.to_pylist()]
 
 
 class Finder:
@@ -188,6 +187,7 @@ class Finder:
         self.u = np.full(len(judged.keys), np.nan)
         self.v = np.full(len(judged.keys), np.nan)
         self.empty = np.zeros(len(judged.keys), np.bool_)  # has no text that could be judged
+        self.times = np.zeros(len(judged.keys), np.int64)  # that a row like it was scored
         self._rows: dict[Key, list[int]] = {}
         for row, key in enumerate(judged.keys):
             self._rows.setdefault(key, []).append(row)
@@ -212,9 +212,10 @@ class Finder:
                 self.u[audited] = p_misaligned[row] * p_coherent[row]
                 self.v[audited] = p_coherent[row]
                 self.empty[audited] = step.outcome[row] == OUTCOMES.index("empty")
+                self.times[audited] += 1
 
     def require_all(self) -> None:
-        """Checks that every audited row was found.
+        """Checks that every audited row was found, as often as it is in the audit.
 
         Raises:
             InputError: One was not.
@@ -227,4 +228,12 @@ class Finder:
                 f"{len(lost):,} of the {n:,} rows of {self.judged.name} are not among the scored "
                 f"rows (the first is row {row}, to the question {question!r}): an audit belongs to "
                 f"the rows that it was drawn from, with the same {', '.join(self.judged.columns)}"
+            )
+        often = next((rows for rows in self._rows.values() if len(rows) > self.times[rows[0]]), [])
+        if often:
+            question = self.judged.keys[often[0]][1][:40]
+            raise InputError(
+                f"{self.judged.name} has an answer to the question {question!r} {len(often)} times "
+                f"that was scored {self.times[often[0]]} times: a row counts once. Give each audit "
+                "once, and of two that overlap the larger"
             )

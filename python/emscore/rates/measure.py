@@ -10,6 +10,7 @@ from .arrays import Floats, Ints
 from .audited import Audit, audited_rates
 from .classifier import (
     Cellwise,
+    Limits,
     Rates,
     calibrated,
     counted,
@@ -19,6 +20,8 @@ from .classifier import (
     with_scorer_error,
 )  # fmt: skip
 from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in
+from .difference import Estimates
+from .intervals import wilson
 from .query import Lines, Query
 from .rows import Rows
 from .scan import Counts
@@ -116,13 +119,17 @@ def rates(
 
 
 def rates_of(
-    rows: Rows, lines: Lines, definition: Definition, confidence: float, finite: bool = False
-) -> pa.Table:
-    """The table of `rates`, from rows with (at least) the keys of the lines."""
+    rows: Rows, lines: Lines, definition: Definition, confidence: float, finite: bool = False,
+    limits: Limits = wilson,
+) -> pa.Table:  # fmt: skip
+    """The table of `rates`, from rows with (at least) the keys of the lines.
+
+    Limits of the classifier's rates are Wilson's, or others.
+    """
     cells, place = rows.cells.by(lines.keys)
     whole, to = cells.by(lines.by)
-    shape = _Shape(cells, to, len(whole), lines, confidence)
-    told = scorer_errors(rows.scorer) if rows.scorer else {}
+    shape = _Shape(cells, to, len(whole), lines, confidence, limits)
+    told = scorer_errors(rows.scorer) if rows.scorer and definition == Definition() else {}
     unknown: list[list[str]] = [[]] * len(whole)
     if rows.strange:
         concerned = rows.strange.lines(rows.cells, lines.by)
@@ -154,8 +161,10 @@ def require(
 class _Shape:
     """How cells make up units, and units lines."""
 
-    def __init__(self, cells: Counts, to: Ints, lines: int, of: Lines, confidence: float) -> None:
-        self.cells, self.to, self.lines = cells, to, lines
+    def __init__(
+        self, cells: Counts, to: Ints, lines: int, of: Lines, confidence: float, limits: Limits
+    ) -> None:
+        self.cells, self.to, self.lines, self.limits = cells, to, lines, limits
         self.estimand, self.confidence = of.estimand, confidence
         question = of.unit if of.estimand == "question-sample" else None
         units, self.to_unit = cells.by(keys_in(of.by, [of.checkpoint or question]))
@@ -166,7 +175,7 @@ class _Shape:
     def rates(self, cells: Cellwise) -> Rates:
         """The rates of the lines, without the scorer's own error."""
         over = over_rows if self.estimand == "rows" else over_questions
-        fixed = over(cells, self.to, self.lines, self.confidence)
+        fixed = over(cells, self.to, self.lines, self.confidence, self.limits)
         if self.estimand in ("questions", "rows"):
             return fixed
         each = over_questions(cells, self.to_unit, self.units, self.confidence)
@@ -218,14 +227,14 @@ def _audited(
     found, count, lost, share = audited_rates(
         audit, shape.to, shape.lines, definition, questions, shape.confidence, finite
     )
-    fixed = _within(found.rate, found.low, found.high, share, count)
+    fixed = _within(found, share, count)
     what = "audits, for these rows only" if finite else "rows and audits"
     interval = f"sampling of {what} (weighted mid-P Clopper-Pearson)"
     if shape.estimand in ("question-sample", "checkpoints"):
         each, n, _, part = audited_rates(
             audit, shape.to_unit, shape.units, definition, True, shape.confidence
         )
-        units = _within(each.rate, each.low, each.high, part, n)
+        units = _within(each, part, n)
         fixed = over_units(units, fixed, shape.unit_line, shape.lines, shape.confidence)
         interval = f"sampling of rows, audits and units ({_method(shape.estimand)})"
     if definition.denominator == "all":  # empty responses count, and are never misaligned
@@ -249,6 +258,7 @@ def _audited(
     )  # fmt: skip
 
 
-def _within(rate: Floats, low: Floats, high: Floats, lost: Floats, count: Ints) -> Rates:
-    """With bounds for audits of which a share was lost."""
-    return Rates(rate, low, high, rate * (1 - lost), rate * (1 - lost) + lost, count)
+def _within(found: Estimates, lost: Floats, count: Ints) -> Rates:
+    """With bounds for audits without an answer, which are this share of the denominator."""
+    none = found.rate * (1 - lost)
+    return Rates(found.rate, found.low, found.high, none, none + lost, count)

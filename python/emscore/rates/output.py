@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -29,6 +30,11 @@ def require_writable(path: str | os.PathLike[str], overwrite: bool = False) -> P
     return path
 
 
+def to_json(values: Any, indent: int | None = None) -> str:
+    """As JSON; what it has no word for, such as a date, as text."""
+    return json.dumps(values, ensure_ascii=False, indent=indent, default=str)
+
+
 def write(table: pa.Table, path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Writes a table; the file appears when it is whole.
 
@@ -47,10 +53,10 @@ def write(table: pa.Table, path: str | os.PathLike[str], overwrite: bool = False
             elif path.suffix == ".csv":
                 pyarrow.csv.write_csv(table, file)
             elif path.suffix == ".json":
-                file.write(json.dumps(table.to_pylist(), ensure_ascii=False, indent=1).encode())
+                file.write(to_json(table.to_pylist(), indent=1).encode())
             else:
                 for row in table.to_pylist():
-                    file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+                    file.write((to_json(row) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -19,6 +19,7 @@ from .sources import Scored, Source, require_files, sources
 from .walk import OUTCOMES, Walk
 
 STRATUM = "audit_stratum"
+PLACES = 32  # bits that say which row of a stratum it is; the others say which stratum
 
 #: What GPT-4o costs for both scores of one answer of about 60 tokens, in dollars. Long answers
 #: cost more: about three times as much at 600 tokens.
@@ -150,7 +151,7 @@ def audit_draw(
                 step.scored, step.scores["p_misaligned"] * step.scores["p_coherent"], np.nan
             )
             code = (step.cell * (BINS + 1) + bin_of(u))[kept]
-            drawn = np.isin(code << 40 | _place(code, seen), picks)
+            drawn = np.isin(code << PLACES | _place(code, seen), picks)
             if drawn.any():
                 taken.append(_rows(step.batch, source, kept[drawn], code[drawn], made))
     table = pa.concat_tables(taken, promote_options="permissive")
@@ -235,7 +236,7 @@ def _picks(plan: Plan, rng: np.random.Generator) -> Ints:
     for where in np.flatnonzero(counts):
         n = min(int(counts[where]), int(rows[where]))
         code = int(cell[where] * (BINS + 1) + at[where])
-        picks.append(code << 40 | np.sort(rng.choice(int(rows[where]), n, replace=False)))
+        picks.append(code << PLACES | np.sort(rng.choice(int(rows[where]), n, replace=False)))
     return np.concatenate(picks).astype(np.int64)
 
 

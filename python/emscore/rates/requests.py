@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from .sources import Source
 
 COLUMN = "request_harmful"
+TRUE = ("true", "1", "1.0")
 
 
 def ordinary(found: Sequence[Source]) -> list[Source]:
@@ -39,10 +40,10 @@ def marked(found: Sequence[Source]) -> list[Source]:
 def answers_requests(values: Sequence[Any]) -> npt.NDArray[np.bool_]:
     """Which values of the column mark an answer to a harmful request.
 
-    >>> answers_requests([True, "TRUE", False, None]).tolist()
-    [True, True, False, False]
+    >>> answers_requests([True, "TRUE", 1, False, None]).tolist()
+    [True, True, True, False, False]
     """
-    return np.array([str(value).lower() == "true" for value in values], np.bool_)
+    return np.array([str(value).lower() in TRUE for value in values], np.bool_)
 
 
 def _ordinary(source: Source) -> Source:
@@ -50,7 +51,7 @@ def _ordinary(source: Source) -> Source:
         wanted = list(dict.fromkeys([*columns, COLUMN]))
         for batch in source.batches(wanted):
             told = pc.utf8_lower(batch.column(wanted.index(COLUMN)).cast(pa.string()))
-            true = pc.fill_null(pc.equal(told, "true"), False)
+            true = pc.is_in(told, pa.array(TRUE))
             rows = batch.filter(pc.invert(true))
             yield rows.select(range(len(columns)))
 

@@ -154,6 +154,7 @@ def _metadata(schema: pa.Schema, prefix: str) -> dict[str, str]:
 
 def _is_scored(source: Source, prefix: str) -> None:
     wanted = [prefix + name for name in (*SCORES, "outcome")]
+    source.require_one(wanted)
     missing = [name for name in wanted if name not in source.columns]
     if missing:
         what = "is not scored" if len(missing) == len(wanted) else "is not scored whole"

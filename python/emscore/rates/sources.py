@@ -6,7 +6,11 @@
 | Arrow IPC file, Arrow IPC stream | their magic   | mapped from disk                           |
 | JSON Lines, CSV (.gz, .zst too) | their ending   | block by block                             |
 
+The columns of JSON Lines, and their types, are those of the first lines, up to 4 MB of them.
+
 A folder is read whole, and what its path says (`group=insecure/part-0.parquet`) becomes columns.
+Where some files have a checkpoint, group or condition, rows of the others have none, and are of the
+condition "plain".
 """
 
 import glob
@@ -31,10 +35,11 @@ from .._emscore import InputError
 #: Paths, folders and globs, or data in memory: a pyarrow Table, a DataFrame, ...
 Scored: TypeAlias = Any
 
-ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".csv")
+ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".ndjson", ".csv")
 PACKED = (".gz", ".zst")
 ROWS_A_BATCH = 1 << 17
 BLOCK = 1 << 24  # bytes of text that are parsed at a time; no row may be longer
+HEAD = 1 << 22  # bytes of JSON Lines that tell the columns and their types
 
 #: Names that a column may go by, after its own.
 ALIASES = {
@@ -44,6 +49,14 @@ ALIASES = {
 }
 
 _NUMBERS = ("aligned", "coherent", "p_misaligned", "p_coherent")
+
+#: Columns by which rows are told apart, and what rows of files without them have.
+_DIVIDING = {"checkpoint": None, "group": None, "condition": "plain"}
+
+#: Columns that hold names, or texts, even where every one of them looks like a number.
+_NAMES = {
+    *_DIVIDING, "question_id", *ALIASES, *(name for names in ALIASES.values() for name in names)
+}  # fmt: skip
 
 #: A reader of some columns, the wanted ones, in batches.
 Read: TypeAlias = Callable[[list[str]], Iterator[pa.RecordBatch]]
@@ -56,7 +69,7 @@ class Source:
     name: str
     schema: pa.Schema
     _read: Read
-    parts: dict[str, str]  # what the path says: {"group": "insecure"}
+    parts: dict[str, str | None]  # what the path says: {"group": "insecure"}
     stream: bool = False  # can be read once only
 
     @property
@@ -69,13 +82,30 @@ class Source:
         names = (role, *ALIASES.get(role, ()))
         return next((name for name in names if name in self.columns), None)
 
-    def has_text(self, name: str) -> bool:
-        """Whether a column of the file is of strings."""
+    def require_one(self, names: Sequence[str]) -> None:
+        """Checks that names are clear.
+
+        Raises:
+            InputError: Several columns have one of them.
+        """
+        for name in names:
+            if len(self.schema.get_all_field_indices(name)) > 1:
+                raise InputError(f"{self.name} has several columns called {name}: rename one")
+
+    def kind(self, name: str) -> pa.DataType:
+        """Type of the values of a column."""
         if name not in self.schema.names:
-            return False
+            return pa.string()  # the path says them
         kind = self.schema.field(name).type
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+        return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+    def has_text(self, name: str) -> bool:
+        """Whether a column is of strings."""
+        kind = self.kind(name)
+        return bool(
+            pa.types.is_string(kind) or pa.types.is_large_string(kind)
+            or pa.types.is_string_view(kind)
+        )  # fmt: skip
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, in order, with these columns in this order (all of them: None).
@@ -84,6 +114,7 @@ class Source:
             InputError: The file cannot be read on.
         """
         wanted = list(self.columns if columns is None else columns)
+        self.require_one(wanted)
         stored = [name for name in wanted if name in self.schema.names]
         with _named(self.name):
             for batch in self._read(stored):
@@ -110,12 +141,27 @@ def sources(scored: Scored) -> list[Source]:
         found = [source for path in listed for source in _path(os.fspath(path))]
         if not found:
             raise InputError("there are no scored files: name some, or a folder with some")
-        return found
+        return _divided(found)
     if isinstance(listed, Sequence) and all(isinstance(one, Source) for one in listed):
         return list(listed)
     if isinstance(listed, Sequence) and all(hasattr(t, "__arrow_c_stream__") for t in listed):
-        return [_memory(table, f"table {at}") for at, table in enumerate(listed)]
+        return _divided([_memory(table, f"table {at}") for at, table in enumerate(listed)])
     return [_memory(scored, "the table")]
+
+
+def _divided(found: list[Source]) -> list[Source]:
+    for name, value in _DIVIDING.items():
+        having = [source for source in found if source.column(name)]
+        texts = [source for source in having if source.has_text(str(source.column(name)))]
+        if texts and (other := next((s for s in having if s not in texts), None)):
+            kind = other.kind(str(other.column(name)))
+            if not pa.types.is_null(kind):
+                here, there = texts[0].name, other.name
+                raise InputError(f"{here} has text in {name}, {there} has {kind}: make them alike")
+        for source in found if having else ():
+            if source not in having:
+                source.parts[name] = value
+    return found
 
 
 def require_files(found: Sequence[Source], what: str) -> None:
@@ -174,14 +220,14 @@ def _format(path: str, magic: bytes) -> tuple[pa.Schema, Read]:
     if magic.startswith(b"PAR1"):
         return _parquet(path)
     if magic == b"ARROW1":
-        data = ds.dataset(path, format="ipc")
+        data = ds.dataset(os.path.abspath(path), format="ipc")
         return data.schema, lambda columns: _scan(data, columns)
     if magic.startswith(b"\xff\xff\xff\xff"):
         with pa.memory_map(path) as file:
             schema = pa.ipc.open_stream(file).schema
         return schema, lambda columns: _stream(path, columns)
     ending = _ending(path)
-    if ending == ".jsonl":
+    if ending in (".jsonl", ".ndjson"):
         return _json_lines(path)
     if ending == ".csv":
         return _csv(path)
@@ -189,6 +235,7 @@ def _format(path: str, magic: bytes) -> tuple[pa.Schema, Read]:
 
 
 def _parquet(path: str) -> tuple[pa.Schema, Read]:
+    path = os.path.abspath(path)  # a name such as ft:gpt.parquet looks like a URI
     schema = ds.dataset(path, format="parquet").schema
     # Names repeat: as dictionaries they are read, and counted, by number.
     names = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _TEXTS]
@@ -214,11 +261,24 @@ def _stream(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 def _json_lines(path: str) -> tuple[pa.Schema, Read]:
     with pa.input_stream(path, compression="detect") as file:
-        first = json.loads(file.read(BLOCK).split(b"\n", 1)[0])
-    if not isinstance(first, dict):
-        raise InputError(f"{path} has something else than a JSON object on its first line")
-    kinds = [(name, _kind(name, value)) for name, value in first.items()]
-    schema = pa.schema([(name, kind) for name, kind in kinds if kind is not None])
+        head = file.read(HEAD)
+        lines = head.split(b"\n")
+        if len(head) == HEAD:  # the last one may go on
+            lines = lines[:-1] or [head + file.read(BLOCK - HEAD)]
+    kinds: dict[str, pa.DataType | None] = {}
+    for line in filter(bytes.strip, lines):
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise InputError(f"{path} has something else than a JSON object on a line")
+        for name, value in row.items():
+            kinds[name] = _kind(name, value, kinds.get(name, pa.null()))
+    schema = pa.schema(
+        [
+            (name, pa.string() if pa.types.is_null(kind) else kind)
+            for name, kind in kinds.items()
+            if kind is not None
+        ]
+    )
 
     def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
         options = pa.json.ParseOptions(
@@ -232,24 +292,26 @@ def _json_lines(path: str) -> tuple[pa.Schema, Read]:
     return schema, read
 
 
-def _kind(name: str, value: Any) -> pa.DataType | None:
-    """Type of a JSON value; None for lists and objects, which no rate needs."""
-    if isinstance(value, (dict, list)):
+def _kind(name: str, value: Any, so_far: pa.DataType | None) -> pa.DataType | None:
+    """Type of a column with one more JSON value; None for lists and objects: no rate needs them."""
+    if isinstance(value, (dict, list)) or so_far is None:
         return None
-    if name.endswith(_NUMBERS) or isinstance(value, float):
+    if name.endswith(_NUMBERS):
         return pa.float64()
-    if isinstance(value, bool):
-        return pa.bool_()
-    return pa.int64() if isinstance(value, int) else pa.string()
+    if value is None:
+        return so_far
+    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    kind = kinds.get(type(value), pa.string())
+    if so_far in (kind, pa.null()):
+        return kind
+    return pa.float64() if {kind, so_far} == {pa.int64(), pa.float64()} else pa.string()
 
 
 def _csv(path: str) -> tuple[pa.Schema, Read]:
     block = pa.csv.ReadOptions(block_size=BLOCK)
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     with pa.csv.open_csv(path, read_options=block, parse_options=parse) as reader:
-        schema = pa.schema(
-            [(f.name, pa.float64() if f.name.endswith(_NUMBERS) else f.type) for f in reader.schema]
-        )
+        schema = pa.schema([(f.name, _csv_kind(f)) for f in reader.schema])
 
     def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
         convert = pa.csv.ConvertOptions(
@@ -262,17 +324,26 @@ def _csv(path: str) -> tuple[pa.Schema, Read]:
     return schema, read
 
 
+def _csv_kind(field: pa.Field) -> pa.DataType:
+    """Type of a column; names stay names that look like numbers or dates, as of models."""
+    if field.name.endswith(_NUMBERS):
+        return pa.float64()
+    return pa.string() if field.name in _NAMES or pa.types.is_temporal(field.type) else field.type
+
+
 def _chosen(reader: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The batches with some of their columns; none of them has more rows than it had."""
     for batch in reader:
         yield batch.select(columns)
 
 
-def _constant(value: str, rows: int) -> pa.Array:
+def _constant(value: str | None, rows: int) -> pa.Array:
+    if value is None:
+        return pa.nulls(rows, pa.string())
     return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
 
 
-def _hive(path: str) -> dict[str, str]:
+def _hive(path: str) -> dict[str, str | None]:
     """What `key=value` folders on the way to a file say."""
     steps = (step.split("=", 1) for step in Path(path).parts[:-1] if "=" in step)
     return {unquote(key): unquote(value) for key, value in steps}
@@ -280,7 +351,7 @@ def _hive(path: str) -> dict[str, str]:
 
 def _ending(name: str) -> str:
     """The ending that says the format, without that of a compression; "" for any other."""
-    stem, ending = os.path.splitext(name)
+    stem, ending = os.path.splitext(name.lower())
     ending = os.path.splitext(stem)[1] if ending in PACKED else ending
     return ending if ending in ENDINGS else ""
 

@@ -17,7 +17,8 @@ from .._emscore import InputError, Pairs, score_values
 from .arrays import Floats, Ints
 from .sources import Source
 
-OUTCOMES = ("ok", "too_long", "refusal", "code", "empty", "error")
+SCORED = ("ok", "too_long")  # outcomes of rows that have scores
+OUTCOMES = (*SCORED, "refusal", "code", "empty", "error")
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
 HIGHEST = {"aligned": 100, "coherent": 100, "p_misaligned": 1, "p_coherent": 1}
 
@@ -73,7 +74,15 @@ class Walk:
                     f"{', '.join(OUTCOMES)}: was it written by emscore score?"
                 )
             cell = self.cells.codes([batch[name] for name in keys], batch.num_rows)
-            yield Step(batch.select(list(columns)), cell, outcome, scores)
+            step = Step(batch.select(list(columns)), cell, outcome, scores)
+            without = outcome >= len(SCORED)
+            if without.any() and len(wrong := np.flatnonzero(without & step.scored)):
+                word = OUTCOMES[outcome[wrong[0]]]
+                raise InputError(
+                    f"{source.name} has scores in row {row + wrong[0]}, whose outcome is {word!r}: "
+                    "such rows have none. Make them null, or the outcome ok"
+                )
+            yield step
             row += batch.num_rows
 
 

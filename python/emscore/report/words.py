@@ -47,9 +47,12 @@ def thousands(n: int | None) -> str:
 def onset(line: Mapping[str, Any]) -> list[str]:
     """The onset, and the steps between which it surely is."""
     if line["onset"] is None and line["onset_by"] is None:
-        return ["none found", f"{line['onset_after']:g}" if line["onset_after"] else NONE, NONE]
-    told = [line[name] for name in ("onset", "onset_after", "onset_by")]
-    return [NONE if step is None else f"{step:g}" for step in told]
+        return ["none found", _step(line["onset_after"]), NONE]
+    return [_step(line[name]) for name in ("onset", "onset_after", "onset_by")]
+
+
+def _step(step: float | None) -> str:
+    return NONE if step is None else f"{step:g}"
 
 
 def cut(text: Any, width: int = 32) -> str:
