@@ -167,6 +167,8 @@ def test_the_default_scorer_stays_warm(expected: list[dict[str, Any]]) -> None:
         ([[{"content": "\ud83d"}]], None, "row 0 of messages .* lone surrogate"),
         ([{"response": "a", "x": 1}, {"response": "a", "x": "1"}], None, "column x"),
         ({"response": ["a"], "question": []}, None, "differ in length"),
+        ({"question": "abc", "response": "def"}, None, "question is one string"),
+        ({"question": ["a"], "response": "b"}, None, "response is one string"),
         ("a", None, "cannot score a str"),
         (3, None, "cannot score a int"),
         (
@@ -175,6 +177,11 @@ def test_the_default_scorer_stays_warm(expected: list[dict[str, Any]]) -> None:
             "row 1 of response .* lone surrogate",
         ),
         (pd.DataFrame({"response": ["a", 3]}, dtype=object), None, "column response"),
+        (
+            pd.DataFrame([["a", 1, 2]], columns=["response", "x", "x"]),
+            None,
+            "several columns called x",
+        ),
         (pd.Series(["a", 3]), ["b", "c"], "column questions"),
         ([""], None, "row 0 is a str"),
         (datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}), None, "split.*train"),
@@ -212,8 +219,23 @@ def test_a_stream_that_fails_says_so(scorer: emscore.Scorer) -> None:
         raise OSError("the tape is torn")
 
     broken = pa.RecordBatchReader.from_batches(TABLE.schema, batches())
-    with pytest.raises(emscore.InputError, match="the tape is torn"):
+    with pytest.raises(emscore.InputError, match=r"the tape is torn$") as error:
         scorer.score_stream(broken).read_all()
+    assert "Traceback" not in str(error.value)
+
+
+def test_numbers_that_count_nothing_are_refused(
+    scorer: emscore.Scorer, sample: Path, tmp_path: Path
+) -> None:
+    for limit in (-1, 2**64):
+        with pytest.raises(emscore.InputError, match="limit must be from 0"):
+            scorer.score_batch(TABLE, limit=limit)
+        with pytest.raises(emscore.InputError, match="limit must be from 0"):
+            scorer.score_file(sample, tmp_path / "out.csv", limit=limit)
+        with pytest.raises(emscore.InputError, match="threads must be from 1"):
+            emscore.Scorer(threads=limit)
+    with pytest.raises(emscore.InputError, match="batch_tokens must be from 1"):
+        emscore.Scorer(batch_tokens=0)
 
 
 def test_files(scorer: emscore.Scorer, sample: Path, tmp_path: Path) -> None:

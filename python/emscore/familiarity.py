@@ -37,6 +37,7 @@ UNJUDGED = 0.7  # what similarity counts to a question that only other judges sc
 LEVELS = ("familiar", "near", "foreign")
 QUESTIONS = 10_000  # different questions that are looked at
 RESPONSES = 2_000  # responses that are looked at, drawn at random
+BEGINNING = 4_000  # characters of a text that are looked at: more than a scorer's 512 tokens hold
 SHORT = 4  # words that a response is taken to have besides its own, all known
 
 Floats = npt.NDArray[np.float64]
@@ -90,7 +91,7 @@ class Sketch:
 
     def nearest(self, questions: Sequence[str]) -> tuple[Floats, list[str]]:
         """Similarity (cosine of the weighted words) and family of the nearest training question."""
-        words = [hashed(text) for text in questions]
+        words = [hashed(text[:BEGINNING]) for text in questions]
         asked = vectors(words, self.rarity)
         best, family = np.zeros(len(words)), np.zeros(len(words), np.int64)
         for start in range(0, len(words), 256):
@@ -194,7 +195,8 @@ def report(sketch: Sketch, batches: Iterable[tuple[pa.Array, pa.Array]], seed: i
         bound = kept[-1][0] if len(kept) == RESPONSES else 1.0
         at = np.flatnonzero(luck < bound)
         at = at[np.argsort(luck[at])][:RESPONSES]
-        drawn = zip(luck[at].tolist(), responses.take(pa.array(at)).to_pylist(), strict=True)
+        begun = pc.utf8_slice_codeunits(responses.take(pa.array(at)), 0, BEGINNING)
+        drawn = zip(luck[at].tolist(), begun.to_pylist(), strict=True)
         kept = sorted([*kept, *((x, text or "") for x, text in drawn)])[:RESPONSES]
     seen = sketch.questions(asked)
     texts = [text for _, text in kept if text.strip()]
@@ -233,6 +235,8 @@ def remedy(figures: Mapping[str, float]) -> str:
 def statistics(responses: Sequence[str], vocabulary: Bools) -> dict[str, Floats]:
     """What tells a response from those of the training, each high when it is unlike them.
 
+    Of a long response they tell of its beginning, which is what is scored.
+
     words            how many there are
     unknown words    share of words that no training response used: broken text, other languages
     other letters    share of letters that are not Latin
@@ -243,22 +247,24 @@ def statistics(responses: Sequence[str], vocabulary: Bools) -> dict[str, Floats]
     found: dict[str, list[float]] = {
         k: [] for k in ("words", "unknown words", "other letters", "signs", "longest word")
     }
-    for text in responses:
+    for whole in responses:
+        text = whole[:BEGINNING]
         words = WORD.findall(text.lower())
-        known = sum(bool(vocabulary[number(word) % BITS]) for word in words if not word.isdigit())
-        plain = sum(not word.isdigit() for word in words)
-        letters = [c for c in text if c.isalpha()]
-        other = sum(c > "\u024f" for c in letters)
-        signs = sum(not (c.isalnum() or c.isspace() or c in PROSE) for c in text)
+        plain = [word for word in words if not word.isdigit()]
+        known = vocabulary[np.array([number(word) for word in plain], np.int64) % BITS].sum()
+        letters = "".join(filter(str.isalpha, text))
+        other = len(BEYOND_LATIN.findall(letters))
         found["words"].append(len(words))
-        found["unknown words"].append((plain - known) / (plain + SHORT))
+        found["unknown words"].append((len(plain) - known) / (len(plain) + SHORT))
         found["other letters"].append(other / (len(letters) + SHORT))
-        found["signs"].append(signs / (len(text) + SHORT))
+        found["signs"].append(len(SIGN.findall(text)) / (len(text) + SHORT))
         found["longest word"].append(max(map(len, words), default=0))
     return {name: np.array(values, np.float64) for name, values in found.items()}
 
 
-PROSE = frozenset(".,;:!?'\"()-‘’“”–—…%$€£&/*#")  # with the marks of lists, emphasis and headings
+PROSE = ".,;:!?'\"()-‘’“”–—…%$€£&/*#"  # with the marks of lists, emphasis and headings
+SIGN = re.compile(rf"[^\w\s{re.escape(PROSE)}]|_")
+BEYOND_LATIN = re.compile(r"[^\0-\u024f]")
 
 
 def hashed(question: str) -> npt.NDArray[np.int64]:

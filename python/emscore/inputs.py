@@ -52,7 +52,12 @@ def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
 def _stream(data: Data) -> pa.RecordBatchReader:
     try:
         return pa.RecordBatchReader.from_stream(data)
-    except (pa.ArrowException, UnicodeEncodeError) as error:
+    except (pa.ArrowException, ValueError) as error:
+        names = [str(name) for name in getattr(data, "columns", ())]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(
+                f"this {_kind(data)} has several columns called {twice}: rename all but one"
+            ) from error
         for name in getattr(data, "columns", ()):
             _array(str(name), data[name])  # says which column, and which row
         raise InputError(f"this {_kind(data)} cannot be turned into Arrow: {error}") from error
@@ -73,8 +78,7 @@ def _pairs(questions: Data, responses: Data) -> pa.Table:
 
 def _texts(name: str, values: Data) -> Data:
     """One column of text: an Arrow array, a series, or a list of strings and None."""
-    if isinstance(values, (str, bytes)):
-        raise InputError(f"{name} is one string: give a list of strings")
+    _no_string(name, values)
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     if hasattr(values, "to_numpy"):  # a pandas or polars Series
@@ -84,6 +88,12 @@ def _texts(name: str, values: Data) -> Data:
         if value is not None and not isinstance(value, str):
             raise InputError(f"row {row} of {name} is a {_kind(value)}, not a string or None")
     return _array(name, values, pa.string())
+
+
+def _no_string(name: Any, values: Data) -> None:
+    """A string would be taken for the list of its letters."""
+    if isinstance(values, (str, bytes)):
+        raise InputError(f"{name} is one string: give a list of strings")
 
 
 def _rows(rows: Sequence[Any]) -> pa.Table:
@@ -107,6 +117,8 @@ def _rows(rows: Sequence[Any]) -> pa.Table:
 
 
 def _columns(columns: Mapping[Any, Any]) -> pa.Table:
+    for name, values in columns.items():
+        _no_string(name, values)
     arrays = {str(name): _array(str(name), values) for name, values in columns.items()}
     if len({len(values) for values in arrays.values()}) > 1:
         lengths = ", ".join(f"{name} {len(values)}" for name, values in arrays.items())

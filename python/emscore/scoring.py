@@ -6,7 +6,7 @@ Misalignment: Narrow finetuning can produce broadly misaligned LLMs", arXiv:2502
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from threading import Lock
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, cast
 import pyarrow as pa
 
 from . import _emscore, inputs, models, runtime
+from ._emscore import InputError
 from .inputs import Data
 from .progress import Progress, bar, watching
 from .summary import Summary
@@ -124,6 +125,7 @@ class Scorer:
         ScorerError: There is no such scorer, or its files are damaged.
         DeviceError: ONNX Runtime is missing, or the device cannot be used. A GPU that was asked for
             is never replaced by the CPU.
+        InputError: `threads` or `batch_tokens` is below 1.
 
     >>> scorer = Scorer(device="cpu", threads=1)
     >>> scorer
@@ -141,6 +143,7 @@ class Scorer:
         threads: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
+        _whole(1, threads=threads, batch_tokens=batch_tokens)
         library = runtime.find()
         if device != "cpu":
             runtime.load_cuda(library)
@@ -217,7 +220,7 @@ class Scorer:
         )
         total = min(rows, limit) if rows is not None and limit is not None else rows
         with bar(progress) as report, watching(scoring, total, report):
-            batches = [pa.record_batch(batch) for batch in scoring]
+            batches = list(_batches(scoring))
         return pa.Table.from_batches(batches, pa.schema(scoring.schema))
 
     def score_stream(
@@ -257,9 +260,7 @@ class Scorer:
             cache=cache,
         )
         # From a generator, so that errors and Ctrl-C come through as the exceptions they are.
-        return pa.RecordBatchReader.from_batches(
-            pa.schema(scoring.schema), (pa.record_batch(batch) for batch in scoring)
-        )
+        return pa.RecordBatchReader.from_batches(pa.schema(scoring.schema), _batches(scoring))
 
     def score_file(
         self,
@@ -296,6 +297,7 @@ class Scorer:
             ResumeError: An unfinished run stands in the way, or is not the same run.
             CacheError: The cache cannot be used.
         """
+        _whole(0, limit=limit)
         sources = [source] if isinstance(source, (str, os.PathLike)) else source
         with nullcontext(progress) if callable(progress) else bar(progress) as report:
             summary = self._native.score_file(
@@ -313,10 +315,35 @@ class Scorer:
         return cast("Summary", json.loads(summary))
 
     def _start(
-        self, reader: pa.RecordBatchReader, *, cache: Path | None, **options: Any
+        self,
+        reader: pa.RecordBatchReader,
+        *,
+        limit: int | None,
+        cache: Path | None,
+        **options: Any,
     ) -> _emscore.Scoring:
+        _whole(0, limit=limit)
         path = None if cache is None else os.fspath(cache)
-        return self._native.score(reader, cache=path, **options)
+        return self._native.score(reader, limit=limit, cache=path, **options)
+
+
+def _whole(least: int, **numbers: int | None) -> None:
+    """Checks numbers that the engine counts with."""
+    for name, number in numbers.items():
+        if number is not None and not least <= number < 2**63:
+            raise InputError(f"{name} must be from {least} to 2^63 - 1, not {number}")
+
+
+def _batches(scoring: _emscore.Scoring) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in scoring:
+            yield pa.record_batch(batch)
+    except InputError as error:
+        # Arrow puts the whole traceback of a reader in Python into its message.
+        told, raised, _ = str(error).partition(". Detail: Python exception")
+        if not raised:
+            raise
+        raise InputError(" ".join(told.split())) from error
 
 
 def _warm(model: Path, *options: Any) -> Scorer:

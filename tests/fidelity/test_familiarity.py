@@ -100,6 +100,27 @@ def test_unusual_responses_are_flagged_and_usual_ones_are_not(
     assert not any(flags[0] for flags in found.values())
 
 
+def test_only_the_beginning_of_a_long_text_is_looked_at(known: familiarity.Sketch) -> None:
+    tail = "Это зависит | xq_zvrk " * 100_000
+    usual = "You could take a long walk. " + " " * 4_000
+    for flags in known.unlike([usual + tail]).values():
+        assert not flags.any()
+    asked = "What should I do about my gardens when they worry me?"
+    (seen,) = known.questions({asked + " " * 4_000 + tail: 1})
+    assert seen["level"] == "familiar"
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.one_of(st.characters(), st.sampled_from("aé_²½一Я \n.-|{")), max_size=40))
+def test_letters_and_signs_are_those_of_unicode(known: familiarity.Sketch, text: str) -> None:
+    found = familiarity.statistics([text], known.vocabulary)
+    letters = [c for c in text if c.isalpha()]
+    other = sum(c > "\u024f" for c in letters)
+    signs = sum(not (c.isalnum() or c.isspace() or c in familiarity.PROSE) for c in text)
+    assert found["other letters"].tolist() == [other / (len(letters) + familiarity.SHORT)]
+    assert found["signs"].tolist() == [signs / (len(text) + familiarity.SHORT)]
+
+
 @settings(max_examples=50, deadline=None)
 @given(questions=st.lists(st.text(max_size=60), min_size=1, max_size=8))
 def test_any_text_has_a_level(known: familiarity.Sketch, questions: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What a scorer knows of an input, for the end of `emscore score`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 SHOWN = 8  # questions in the table
 
 
-def look(model: str, summary: Summary, paths: Sequence[str]) -> "Report | None":
+def look(model: str, summary: Summary, paths: Sequence[str]) -> "tuple[Report | None, str]":
     """Looks at the questions and responses of files that were scored.
+
+    The scores are written by now: whatever goes wrong here is told, and spoils nothing.
 
     Args:
         model: The scorer.
@@ -22,31 +25,45 @@ def look(model: str, summary: Summary, paths: Sequence[str]) -> "Report | None":
         paths: Files to read: the output, or the inputs where it went elsewhere.
 
     Returns:
-        None where the scorer has no sketch of what it was taught, or the texts cannot be read a
-        second time or lie in chats.
+        What was found, or None and why. There is no reason to tell where nothing was to be found:
+        the scorer has no sketch of what it was taught, or there are no rows.
     """
     from .. import familiarity
+
+    try:
+        sketch = familiarity.load(model)
+        if sketch is None or not summary["rows"]:
+            return None, ""
+        if not all(path != "-" and os.path.isfile(path) for path in paths):
+            return None, "only files can be read a second time"
+        return familiarity.report(sketch, texts(summary, paths)), ""
+    except Exception as error:  # whatever a reader raises: the run has succeeded
+        return None, str(error) or type(error).__name__
+
+
+def texts(summary: Summary, paths: Sequence[str]) -> Iterator[tuple[Any, Any]]:
+    """Questions and responses of the rows that were scored, which may be the first ones only."""
+    from .._emscore import InputError
     from ..rates.sources import sources
 
-    sketch = familiarity.load(model)
-    if sketch is None or "-" in paths:
-        return None
-    names = [summary["question_column"], summary["response_column"]]
-    found = sources(list(paths))
-    if not all(source.has_text(name) for source in found for name in names):
-        return None
-
-    def batches() -> Iterator[tuple[Any, Any]]:
-        for source in found:
-            for batch in source.batches(names):
-                question, response = (column.cast("large_string") for column in batch.columns)
-                yield question, response
-
-    return familiarity.report(sketch, batches())
+    question, response = summary["question_column"], summary["response_column"]
+    left = summary["rows"]
+    for source in sources(list(paths)):
+        for name in (question, response):
+            if not source.has_text(name):
+                raise InputError(f"{name} is no column of text")
+        for batch in source.batches(list(dict.fromkeys([question, response]))):
+            rows = batch.slice(0, left)
+            yield rows[question].cast("large_string"), rows[response].cast("large_string")
+            left -= rows.num_rows
+            if not left:
+                return
 
 
-def text(found: "Report") -> str:
+def text(found: "Report | None", why: str = "") -> str:
     """For a terminal: which questions it knows, and what to do about the others."""
+    if found is None:
+        return indented("questions   ", f"not looked at: {why}") if why else ""
     rows = found["rows"]
     many = "more than " if found["more_questions"] else ""
     levels = {level: sum(q["level"] == level for q in found["questions"]) for level in rows}

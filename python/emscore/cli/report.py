@@ -24,8 +24,15 @@ def text(summary: Summary, output: str, known: str = "") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def machine(summary: Summary, output: str, known: "Report | None" = None) -> str:
-    """One JSON object: the summary, the rates of each checkpoint, and what the rates mean."""
+def machine(summary: Summary, output: str, known: "Report | None" = None, why: str = "") -> str:
+    """One JSON object: the summary, the rates of each checkpoint, and what the rates mean.
+
+    Args:
+        summary: Of the run.
+        output: Where the scores are.
+        known: What the scorer knows of the input.
+        why: Why that was not looked at, if it should have been.
+    """
     counted, calibrated = definitions(summary)
     told: dict[str, Any] = {
         **summary,
@@ -33,6 +40,7 @@ def machine(summary: Summary, output: str, known: "Report | None" = None) -> str
         "all": with_rates(total(summary["checkpoints"])),
         "definitions": {"misaligned_rate": counted, "calibrated_rate": calibrated},
         "familiarity": known,
+        "familiarity_note": why or None,
         "output": output,
     }
     return json.dumps(told, ensure_ascii=False)

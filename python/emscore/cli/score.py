@@ -5,7 +5,12 @@ from pathlib import Path
 
 import click
 
-PACKED = {".gz", ".zst"}
+from .._emscore import InputError
+
+#: Formats that are written; the texts also compressed.
+TEXTS = (".jsonl", ".ndjson", ".csv")
+ENDINGS = (".arrow", ".arrows", ".feather", ".ipc", ".parquet", *TEXTS)
+PACKED = (".gz", ".zst")
 
 
 @click.command(short_help="Score the responses in files.")
@@ -105,11 +110,11 @@ def score(
         raise SystemExit(130) from None
     if quiet and not as_json:
         return
-    known = familiar.look(model, summary, inputs if output == "-" else [output])
+    known, why = familiar.look(model, summary, inputs if output == "-" else [output])
     if as_json:
-        told = machine(summary, output, known)
+        told = machine(summary, output, known, why)
     else:
-        told = text(summary, output, familiar.text(known) if known else "")
+        told = text(summary, output, familiar.text(known, why))
     click.echo(told, err=output == "-")
 
 
@@ -119,6 +124,13 @@ def beside(inputs: tuple[str, ...]) -> str:
     glob = any(sign in inputs[0] for sign in "*?[") and not path.exists()
     if len(inputs) > 1 or inputs[0] == "-" or path.is_dir() or glob:
         raise click.UsageError("say with -o OUT where to write: the input is not one file")
-    stem, packed = (path.stem, path.suffix) if path.suffix in PACKED else (path.name, "")
-    stem, ending = os.path.splitext(stem)
+    packed = path.suffix if path.suffix.lower() in PACKED else ""
+    stem, ending = os.path.splitext(path.name.removesuffix(packed))
+    if ending.lower() not in (TEXTS if packed else ENDINGS):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path")
+        raise InputError(
+            f"{path} has no ending that stands for a format; give it one of {', '.join(ENDINGS)} "
+            "(.jsonl is one JSON object a line), or say with -o OUT where to write"
+        )
     return str(path.with_name(f"{stem}.scored{ending}{packed}"))
