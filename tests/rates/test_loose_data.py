@@ -1,5 +1,6 @@
 """Scored files as people have them: columns that come late, names that look like numbers."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -122,9 +123,10 @@ def test_names_that_look_like_addresses_are_files(
 ) -> None:
     table = pa.Table.from_pylist(answers("a", 1, 3))
     pq.write_table(table, tmp_path / "ft:gpt-4o:x.parquet")
-    (tmp_path / "UPPER.CSV").write_text(csv(tmp_path / "a.csv", answers("a", 1, 3)).read_text())
+    text = csv(tmp_path / "a.csv", answers("a", 1, 3)).read_bytes()
+    (tmp_path / "UPPER.CSV.GZ").write_bytes(gzip.compress(text))
     monkeypatch.chdir(tmp_path)
-    assert counted("ft:gpt-4o:x.parquet") == counted("UPPER.CSV") == {("a",): 0.25}
+    assert counted("ft:gpt-4o:x.parquet") == counted("UPPER.CSV.GZ") == {("a",): 0.25}
 
 
 def test_two_columns_of_one_name_are_told() -> None:

@@ -260,7 +260,7 @@ def _stream(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _json_lines(path: str) -> tuple[pa.Schema, Read]:
-    with pa.input_stream(path, compression="detect") as file:
+    with _opened(path) as file:
         head = file.read(HEAD)
         lines = head.split(b"\n")
         if len(head) == HEAD:  # the last one may go on
@@ -286,10 +286,19 @@ def _json_lines(path: str) -> tuple[pa.Schema, Read]:
             unexpected_field_behavior="ignore",
         )
         block = pa.json.ReadOptions(block_size=BLOCK)
-        with pa.json.open_json(path, read_options=block, parse_options=options) as reader:
+        with (
+            _opened(path) as file,
+            pa.json.open_json(file, read_options=block, parse_options=options) as reader,
+        ):
             yield from _chosen(reader, columns)
 
     return schema, read
+
+
+def _opened(path: str) -> pa.NativeFile:
+    """A file of text, unpacked; pyarrow itself takes no notice of .GZ."""
+    packed = {".gz": "gzip", ".zst": "zstd"}.get(os.path.splitext(path.lower())[1])
+    return pa.input_stream(path, compression=packed)
 
 
 def _kind(name: str, value: Any, so_far: pa.DataType | None) -> pa.DataType | None:
@@ -310,7 +319,10 @@ def _kind(name: str, value: Any, so_far: pa.DataType | None) -> pa.DataType | No
 def _csv(path: str) -> tuple[pa.Schema, Read]:
     block = pa.csv.ReadOptions(block_size=BLOCK)
     parse = pa.csv.ParseOptions(newlines_in_values=True)
-    with pa.csv.open_csv(path, read_options=block, parse_options=parse) as reader:
+    with (
+        _opened(path) as file,
+        pa.csv.open_csv(file, read_options=block, parse_options=parse) as reader,
+    ):
         schema = pa.schema([(f.name, _csv_kind(f)) for f in reader.schema])
 
     def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -318,7 +330,7 @@ def _csv(path: str) -> tuple[pa.Schema, Read]:
             include_columns=columns,
             column_types={name: schema.field(name).type for name in columns},
         )
-        with pa.csv.open_csv(path, block, parse, convert) as reader:
+        with _opened(path) as file, pa.csv.open_csv(file, block, parse, convert) as reader:
             yield from _chosen(reader, columns)
 
     return schema, read
