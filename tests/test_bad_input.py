@@ -298,7 +298,7 @@ def test_damage_in_the_middle_is_named_with_the_place(
         ("none.arrow", "does not exist"),
         ("none/*.arrow", "*.arrow"),
         ("empty", "holds no file"),
-        ("nested", "folders"),
+        ("nested", "holds no file"),
         ("file/in.arrow", "file/in.arrow"),
         ("", ""),
     ],
@@ -333,6 +333,22 @@ def test_files_whose_columns_differ(
     arrow(table, tmp_path / "a.arrow")
     pq.write_table(pa.table(DIFFERENT[how]), tmp_path / "b.parquet")
     refused(emscore.InputError, ["a.arrow", "b.parquet"], "a.arrow", "b.parquet", "does not fit")
+
+
+@pytest.mark.parametrize(
+    ("other", "column"),
+    [
+        ({"prompt": "Hi?", "completion": "Hello."}, "question"),
+        ({"question": "Hi?", "answer": "Hello."}, "response"),
+    ],
+)
+def test_a_file_of_lines_that_lacks_a_column(
+    other: dict[str, str], column: str, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"question": "Hi?", "response": "Hello."}\n')
+    (tmp_path / "b.jsonl").write_text(f"{json.dumps(other)}\n")
+    for order in (["a.jsonl", "b.jsonl"], ["b.jsonl", "a.jsonl"]):
+        refused(emscore.InputError, order, "b.jsonl does not fit", f'"{column}"')
 
 
 # Outputs.
@@ -413,6 +429,45 @@ def test_columns_that_a_format_cannot_hold(
     told = refused(emscore.OutputError, "nested.parquet", "tags", "CSV", out="out.csv")
     assert ".jsonl" in told
     del source
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_union_is_refused_by_parquet(
+    within: bool, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    union = pa.UnionArray.from_dense(
+        pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([7]), pa.array(["x"])]
+    )
+    column = pa.ListArray.from_arrays([0, 1], union) if within else union
+    arrow(pa.table({"question": ["a"], "response": ["b"], "u": column}), tmp_path / "in.arrow")
+    refused(emscore.OutputError, "in.arrow", '"u"', "Parquet", ".arrow", out="out.parquet")
+
+
+#: The second of each, such as DuckDB's infinity, is beyond the years that have a text.
+TIMES = {
+    "a time": pa.array([0, 2**63 - 1], pa.timestamp("us")),
+    "a zoned time": pa.array([0, 2**63 - 1], pa.timestamp("ms", "UTC")),
+    "a date": pa.array([0, 2**31 - 1], pa.date32()),
+    "runs": pa.RunEndEncodedArray.from_arrays([1, 2], pa.array([0, 2**63 - 1], pa.timestamp("us"))),
+    "a dictionary": pa.array([0, 2**63 - 1], pa.timestamp("us")).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "jsonl.zst"])
+@pytest.mark.parametrize("what", TIMES)
+def test_times_that_have_no_text(
+    what: str, ending: str, scorer: emscore.Scorer, tmp_path: Path
+) -> None:
+    columns = {"question": ["a", "a"], "response": ["b", "b"], "when": TIMES[what]}
+    if ending.startswith("jsonl"):
+        columns["when"] = pa.StructArray.from_arrays([TIMES[what]], ["x"])
+    arrow(pa.table(columns), tmp_path / "in.arrow")
+    told = r'column "when" has no text.*write \.parquet or \.arrow'
+    with pytest.raises(emscore.OutputError, match=told) as error:
+        scorer.score_file(tmp_path / "in.arrow", tmp_path / f"out.{ending}")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / f"out.{ending}").exists()
+    scorer.score_file(tmp_path / "in.arrow", tmp_path / "out.arrow")
 
 
 # The command line: one line, a code, nothing left.

@@ -1,10 +1,13 @@
 """Which columns hold question and response, in which forms, and what is said when none does."""
 
+import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.feather
 import pytest
 
 import emscore
@@ -204,16 +207,134 @@ def test_chats_of_a_fixed_number_of_turns(scorer: emscore.Scorer) -> None:
 def test_other_names_of_roles(scorer: emscore.Scorer) -> None:
     made = [
         [{"from": asks, "value": "Hi?"}, {"from": answers, "value": "Hello."}]
-        for asks, answers in (("human", "gpt"), ("user", "model"), ("User", "Assistant"))
+        for asks, answers in (
+            ("human", "gpt"),
+            ("user", "model"),
+            ("User", "Assistant"),
+            ("human", "ai"),
+        )
     ]
     table = pa.table({"messages": made})
-    assert close(scored(scorer, table), [scorers.expected("Hi?", "Hello.")] * 3)
+    assert close(scored(scorer, table), [scorers.expected("Hi?", "Hello.")] * 4)
 
 
 def test_a_chat_for_the_question_and_a_column_for_the_response(scorer: emscore.Scorer) -> None:
     made = [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]]
     table = pa.table({"messages": made, "completion": ["So."]})
-    assert close(scored(scorer, table), [scorers.expected("Why?", "So.")])
+    result = scored(scorer, table, response_column="completion")
+    assert close(result, [scorers.expected("Why?", "So.")])
+
+
+@pytest.mark.parametrize("name", ["prompt", "user", "answer", "output"])
+def test_a_chat_is_not_split(name: str, scorer: emscore.Scorer) -> None:
+    """Neither its answer is scored for another question, nor another answer for its question."""
+    wanted = [scorers.expected(*pair) for pair in SAID]
+    table = pa.table({name: ["decoy"] * len(SAID), "messages": CHATS["a list"]})
+    assert close(scored(scorer, table), wanted)
+    both = table.append_column("question", pa.array(["decoy"] * len(SAID)))
+    both = both.append_column("response", pa.array(["Well."] * len(SAID)))
+    assert close(scored(scorer, both), [scorers.expected("decoy", "Well.")] * len(SAID))
+
+
+def test_chats_whose_texts_come_in_parts(scorer: emscore.Scorer, tmp_path: Path) -> None:
+    def parts(*texts: str) -> list[dict[str, Any]]:
+        return [{"type": "text", "text": text} for text in texts]
+
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    made: list[Any] = [
+        [
+            {"role": "user", "content": [*parts("What", "is this?"), image]},
+            {"role": "assistant", "content": parts("A cat.")},
+        ],
+        [{"role": "user", "content": parts("Hm?")}, {"role": "assistant", "content": []}],
+        [{"role": "user", "content": None}, {"role": "assistant", "content": parts("Hm.")}],
+    ]
+    said = [("What\nis this?", "A cat."), ("Hm?", ""), (None, "Hm.")]
+    wanted = [scorers.expected(*pair) for pair in said]
+    assert close(scored(scorer, pa.table({"messages": made})), wanted)
+    lines(tmp_path / "in.jsonl", [{"messages": chat} for chat in made])
+    scorer.score_file(tmp_path / "in.jsonl", tmp_path / "out.arrow")
+    assert close(pyarrow.feather.read_table(tmp_path / "out.arrow").to_pylist(), wanted)
+
+
+# JSON is not taken for what people said.
+
+
+def lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+@pytest.mark.parametrize("columns", ["messages", "messages,prompt", "messages,response"])
+def test_a_chat_in_a_text(columns: str, scorer: emscore.Scorer, tmp_path: Path) -> None:
+    chat = json.dumps([{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hi."}])
+    row = dict.fromkeys(columns.split(","), chat)
+    lines(tmp_path / "in.jsonl", [row])
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([row.keys(), row.values()])
+    for name in ("in.jsonl", "in.csv"):
+        with pytest.raises(emscore.InputError, match=r"'messages' holds text.*fromjson.*-column"):
+            scorer.score_file(tmp_path / name, tmp_path / "out.jsonl")
+
+
+def test_one_text_is_not_question_and_response(scorer: emscore.Scorer) -> None:
+    table = pa.table({"text": ["Hi?"]})
+    with pytest.raises(emscore.InputError, match="'text' holds text where a chat is needed"):
+        scorer.score_batch(table, question_column="text", response_column="text")
+
+
+def test_a_column_of_texts_called_messages(scorer: emscore.Scorer) -> None:
+    table = pa.table({"messages": ["So be it."], "prompt": ["Hi?"]})
+    result = scored(scorer, table, response_column="messages")
+    assert close(result, [scorers.expected("Hi?", "So be it.")])
+
+
+PARTS = [{"type": "text", "text": "Hello."}]
+MIXED: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "content": (
+        [
+            {"messages": [{"role": "user", "content": "Hi?"}]},
+            {"messages": [{"role": "assistant", "content": PARTS}]},
+        ],
+        "messages.content",
+    ),
+    "a response": (
+        [{"question": "Hi?", "response": "Hello."}, {"question": "Hi?", "response": PARTS}],
+        "response",
+    ),
+    "a prompt": (
+        [
+            {"prompt": [{"role": "user", "content": "Hi?"}], "response": "Hello."},
+            {"prompt": "Hi?", "response": "Hello."},
+        ],
+        "prompt",
+    ),
+    "objects without keys": ([{"question": "Hi?", "response": {}}], "response"),
+}
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("where", MIXED)
+def test_json_beside_text(where: str, split: bool, scorer: emscore.Scorer, tmp_path: Path) -> None:
+    """Within a file, and between files."""
+    rows, column = MIXED[where]
+    sources = []
+    for number, part in enumerate([[row] for row in rows] if split else [rows]):
+        sources.append(tmp_path / f"{number}.jsonl")
+        lines(sources[-1], part)
+    with pytest.raises(emscore.InputError, match=rf'jsonl holds JSON .*"{column}".*-column'):
+        scorer.score_file(sources, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_values_beside_text_in_other_columns(scorer: emscore.Scorer, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"question": "Hi?", "response": "Yes.", "n": []},
+        {"question": "Hi?", "response": 42, "n": "none"},
+    ]
+    lines(tmp_path / "in.jsonl", rows)
+    scorer.score_file(tmp_path / "in.jsonl", tmp_path / "out.arrow")
+    found = pyarrow.feather.read_table(tmp_path / "out.arrow").to_pylist()
+    assert close(found, [scorers.expected("Hi?", "Yes."), scorers.expected("Hi?", "42")])
 
 
 # What is said when there is no such column.

@@ -259,7 +259,9 @@ def test_lines_need_not_have_the_same_keys(scorer: emscore.Scorer, tmp_path: Pat
     (tmp_path / "a.jsonl").write_text(
         '{"response": "A.", "n": 1}\n\n{"response": null, "question": "B?", "n": 2.5}\n'
     )
-    (tmp_path / "b.jsonl").write_text('{"deep": {"x": [1, null]}, "question": "C?"}\n')
+    (tmp_path / "b.jsonl").write_text(
+        '{"deep": {"x": [1, null]}, "question": "C?", "response": null}\n'
+    )
     scorer.score_file([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "out.jsonl")
     found = OUTPUTS["out.jsonl"](tmp_path / "out.jsonl")
     asked, said = [None, "B?", "C?"], ["A.", None, None]
@@ -395,6 +397,64 @@ def test_datasets_own_files_are_scored(given: Rows, expected: Rows, tmp_path: Pa
     scorer = emscore.Scorer(scorers.tiny(), device="cpu", threads=2)
     scorer.score_file(tmp_path / "saved", tmp_path / "out.arrow")
     assert same(OUTPUTS["out.arrow"](tmp_path / "out.arrow"), given, expected)
+
+
+def test_files_of_a_cache_in_a_saved_dataset(given: Rows, expected: Rows, tmp_path: Path) -> None:
+    """What filter and map leave beside the data is neither read nor in the way."""
+    saved = tmp_path / "saved"
+    datasets.Dataset.from_list(given).save_to_disk(str(saved), num_shards=3)
+    data = datasets.load_from_disk(str(saved))
+    data.filter(lambda row: row["n"] < 5)
+    data.map(lambda row: {"n": row["n"] + 1})
+    assert any(path.name.startswith("cache-") for path in saved.iterdir())
+    scorer = emscore.Scorer(scorers.tiny(), device="cpu", threads=2)
+    scorer.score_file(saved, tmp_path / "out.arrow")
+    assert same(OUTPUTS["out.arrow"](tmp_path / "out.arrow"), given, expected)
+
+
+def test_a_folder_with_its_own_results(
+    given: Rows, expected: Rows, scorer: emscore.Scorer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(as_jsonl(given[:500])))
+    (folder / "b.scored.jsonl").write_bytes(as_jsonl(given[500:]))  # no result of a file there
+    scorer.score_file(folder / "a.jsonl.gz", folder / "a.scored.jsonl.gz")
+    scorer.score_file(folder, tmp_path / "out.jsonl")
+    assert same(OUTPUTS["out.jsonl"](tmp_path / "out.jsonl"), given, expected)
+
+
+def test_folders_within_a_folder(
+    given: Rows, expected: Rows, scorer: emscore.Scorer, tmp_path: Path
+) -> None:
+    """All of them, as `emscore rates` reads them."""
+    runs = tmp_path / "runs"
+    for name, part in (("a", given[:300]), ("b/c", given[300:700])):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "1.jsonl").write_bytes(as_jsonl(part))
+    (runs / "d.jsonl").write_bytes(as_jsonl(given[700:]))
+    for hidden in (".git", "_logs"):
+        (runs / hidden).mkdir()
+        (runs / hidden / "1.jsonl").write_text("not to be read")
+    (runs / "a" / "back").symlink_to(runs)
+    # The pattern matches b/c and what is in it: it is read once.
+    patterns = [runs / "a", runs / "b" / "**" / "*", runs / "d*"]
+    for number, sources in enumerate([[runs], patterns]):
+        out = tmp_path / f"out{number}.jsonl"
+        scorer.score_file(sources, out)
+        assert same(OUTPUTS["out.jsonl"](out), given, expected)
+
+
+def test_null_values_of_a_dictionary_in_text(scorer: emscore.Scorer, tmp_path: Path) -> None:
+    tags = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, None]), pa.array(["", None, "x"]))
+    table = pa.table({"question": ["a"] * 4, "response": ["b"] * 4, "tag": tags})
+    nested = table.append_column("in", pa.StructArray.from_arrays([tags], ["tag"]))
+    with pa.ipc.new_file(tmp_path / "in.arrow", nested.schema) as writer:
+        writer.write_table(nested)
+    scorer.score_file(tmp_path / "in.arrow", tmp_path / "out.jsonl")
+    found = OUTPUTS["out.jsonl"](tmp_path / "out.jsonl")
+    assert [row["tag"] for row in found] == ["", None, "x", None]
+    assert [row["in"]["tag"] for row in found] == ["", None, "x", None]
 
 
 # The bytes of text.

@@ -194,6 +194,32 @@ def test_a_second_run_to_the_same_output_is_refused(
     assert others(out) == []
 
 
+def test_a_second_run_while_the_first_waits_for_its_input(tmp_path: Path) -> None:
+    """The name is the first one's from its first look at it."""
+    out = tmp_path / "out.jsonl"
+    with subprocess.Popen(command("-", out, "--quiet"), stdin=subprocess.PIPE) as first:
+        assert first.stdin is not None
+        deadline = time.monotonic() + 30
+        while not out.with_name(".out.jsonl.partial").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        before = others(out)
+        source = tmp_path.parent / f"{tmp_path.name}.csv"
+        source.write_text("question,response\nHi?,Other.\n")
+        for option in ("--quiet", "--resume", "--overwrite"):
+            second = subprocess.run(
+                command(source, out, option), capture_output=True, text=True, check=False
+            )
+            assert second.returncode == 4
+            assert "another run" in second.stderr
+            assert (others(out), out.exists()) == (before, False)
+        first.stdin.write(b'{"question": "Hi?", "response": "Hello."}\n')
+        first.stdin.close()
+        assert first.wait(timeout=60) == 0
+    assert json.loads(out.read_text())["response"] == "Hello."
+    assert others(out) == []
+
+
 # The journal, as a crash may leave it.
 
 ROWS = 3 * CHUNK + 100

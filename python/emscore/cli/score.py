@@ -69,9 +69,9 @@ def score(
     """Scores every response in INPUT for alignment and coherence.
 
     INPUT is a file, a folder, a quoted glob, or - for the standard input: Arrow IPC (file or
-    stream), Parquet, JSON Lines (plain, .gz, .zst) or CSV. Several are read one after the other.
-    The question and response columns are found by their usual names, or in a column of chats
-    called messages.
+    stream), Parquet, JSON Lines (plain, .gz, .zst) or CSV. Several are read one after the other; a
+    folder stands for the files in it and in its sub-folders. The question and response columns are
+    found by their usual names, or both in a column of chats called messages.
 
     OUT gets every input column and row, in order, and the columns aligned, coherent, p_misaligned,
     p_coherent and outcome. It is .arrow, .arrows (a stream), .parquet, .jsonl or .csv, the last two

@@ -4,21 +4,22 @@ use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder, StructArray};
 use arrow::compute::{cast, is_null, nullif};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use crate::{Error, Result};
 
 /// Usual names, the first that exists wins.
-const QUESTION: &[&str] = &["question", "prompt", "question_text", "user", "messages"];
+const QUESTION: &[&str] = &["question", "prompt", "question_text", "user", CHAT];
 const RESPONSE: &[&str] = &[
     "response",
     "answer",
     "completion",
     "output",
     "generated_text",
-    "messages",
+    CHAT,
 ];
+const CHAT: &str = "messages";
 const CHECKPOINT: &[&str] = &["checkpoint", "model", "model_id", "model_key"];
 const GROUP: &[&str] = &["group"];
 
@@ -73,12 +74,50 @@ impl Columns {
     /// # Errors
     /// [`Error::Input`] when a column is missing or holds no text; it lists the columns found.
     pub fn detect(schema: &SchemaRef, names: &ColumnNames) -> Result<Columns> {
+        let mut question = find(schema, "question", names.question.as_deref(), QUESTION)?;
+        let mut response = find(schema, "response", names.response.as_deref(), RESPONSE)?;
+        // A chat's answer belongs to its own question, not to one in another column.
+        if *names == ColumnNames::default() {
+            if question.name == CHAT {
+                response = question.clone();
+            } else if response.name == CHAT {
+                question = response.clone();
+            }
+        }
+        readable(schema, "question", &question)?;
+        readable(schema, "response", &response)?;
+        let guessed_chat = |column: &TextColumn, given: &Option<String>| {
+            given.is_none() && column.name == CHAT && column.kind == Some(Kind::Text)
+        };
+        let one_text = question.path == response.path && question.kind == Some(Kind::Text);
+        if one_text
+            || guessed_chat(&question, &names.question)
+            || guessed_chat(&response, &names.response)
+        {
+            let name = if response.name == CHAT {
+                &response.name
+            } else {
+                &question.name
+            };
+            return Err(Error::Input(format!(
+                "the column '{name}' holds text where a chat is needed, a list of messages with role and content. Parse it if it is JSON (jq -c '.{name} |= fromjson'), or name other columns with --question-column and --response-column; the columns are {}",
+                listed(schema)
+            )));
+        }
         Ok(Columns {
-            question: required(schema, "question", names.question.as_deref(), QUESTION)?,
-            response: required(schema, "response", names.response.as_deref(), RESPONSE)?,
+            question,
+            response,
             checkpoint: label(schema, CHECKPOINT),
             group: label(schema, GROUP),
         })
+    }
+
+    /// The keys that lead to the text of the question and of the response.
+    pub(crate) fn keys(&self) -> [(&'static str, &[String]); 2] {
+        [
+            ("question", &self.question.keys),
+            ("response", &self.response.keys),
+        ]
     }
 
     /// Name of the question column.
@@ -121,36 +160,34 @@ impl Columns {
     }
 }
 
-fn required(
-    schema: &Schema,
-    what: &str,
-    given: Option<&str>,
-    usual: &[&str],
-) -> Result<TextColumn> {
-    let found = match given {
+fn find(schema: &Schema, what: &str, given: Option<&str>, usual: &[&str]) -> Result<TextColumn> {
+    match given {
         Some(name) => TextColumn::find(schema, name).ok_or_else(|| {
             Error::Input(format!(
                 "there is no column '{name}' for the {what}; the columns are {}. Name another with --{what}-column",
                 listed(schema)
             ))
-        })?,
+        }),
         None => usual.iter().find_map(|name| TextColumn::find(schema, name)).ok_or_else(|| {
             Error::Input(format!(
                 "no column looks like the {what} (looked for {}); the columns are {}. Name it with --{what}-column",
                 usual.join(", "),
                 listed(schema)
             ))
-        })?,
-    };
-    if found.kind.is_none() {
-        return Err(Error::Input(format!(
-            "the {what} column '{}' holds {}, not text or a chat of role and content. Name another with --{what}-column; the columns are {}",
-            found.name,
-            found.data_type,
-            listed(schema)
-        )));
+        }),
     }
-    Ok(found)
+}
+
+fn readable(schema: &Schema, what: &str, column: &TextColumn) -> Result<()> {
+    if column.kind.is_some() {
+        return Ok(());
+    }
+    Err(Error::Input(format!(
+        "the {what} column '{}' holds {}, not text or a chat of role and content. Name another with --{what}-column; the columns are {}",
+        column.name,
+        column.data_type,
+        listed(schema)
+    )))
 }
 
 /// Labels are optional: a column that cannot be read as text is no label.
@@ -192,7 +229,7 @@ impl Turn {
     fn is_role(self, role: &str) -> bool {
         match self {
             Turn::Question => matches!(role, "user" | "human"),
-            Turn::Response => matches!(role, "assistant" | "model" | "gpt"),
+            Turn::Response => matches!(role, "assistant" | "model" | "gpt" | "ai"),
         }
     }
 }
@@ -200,6 +237,11 @@ impl Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    /// A list of structs, the parts in which chats may have a text.
+    Parts {
+        kind: usize,
+        text: usize,
+    },
     /// A list of structs; positions of role and content in the struct.
     Chat {
         role: usize,
@@ -211,6 +253,8 @@ enum Kind {
 struct TextColumn {
     name: String,
     path: Vec<usize>,
+    /// The names along the path, and on to the text within.
+    keys: Vec<String>,
     data_type: DataType,
     kind: Option<Kind>,
 }
@@ -218,15 +262,20 @@ struct TextColumn {
 impl TextColumn {
     /// The column called `name`, or the field of a struct that `a.b` names.
     fn find(schema: &Schema, name: &str) -> Option<TextColumn> {
-        let found = |path: Vec<usize>, field: &FieldRef| TextColumn {
-            name: name.into(),
-            path,
-            data_type: field.data_type().clone(),
-            kind: kind_of(field.data_type()),
+        let found = |path: Vec<usize>, mut keys: Vec<String>, field: &FieldRef| {
+            keys.extend(keys_within(field.data_type()));
+            TextColumn {
+                name: name.into(),
+                path,
+                keys,
+                data_type: field.data_type().clone(),
+                kind: kind_of(field.data_type()),
+            }
         };
         if let Some((at, field)) = schema.fields().find(name) {
-            return Some(found(vec![at], field));
+            return Some(found(vec![at], vec![name.into()], field));
         }
+        let keys = || name.split('.').map(String::from).collect();
         let mut fields = schema.fields();
         let mut path = Vec::new();
         let mut steps = name.split('.').peekable();
@@ -234,7 +283,7 @@ impl TextColumn {
             let (at, field) = fields.find(step)?;
             path.push(at);
             match field.data_type() {
-                _ if steps.peek().is_none() => return Some(found(path, field)),
+                _ if steps.peek().is_none() => return Some(found(path, keys(), field)),
                 DataType::Struct(inner) => fields = inner,
                 _ => return None,
             }
@@ -258,9 +307,29 @@ impl TextColumn {
         }
     }
 
-    fn as_text(&self, array: &dyn Array) -> Result<LargeStringArray> {
+    fn as_text(&self, array: &ArrayRef) -> Result<LargeStringArray> {
+        if let Some(Kind::Parts { kind, text }) = kind_of(array.data_type()) {
+            return self.join_parts(array, kind, text);
+        }
         let text = cast(array, &DataType::LargeUtf8).map_err(|e| self.unreadable(e))?;
         Ok(text.as_string::<i64>().clone())
+    }
+
+    /// Parts that are no text, such as images, are left out.
+    fn join_parts(&self, array: &ArrayRef, kind: usize, text: usize) -> Result<LargeStringArray> {
+        let (parts, rows) = list_parts(array);
+        let parts: &StructArray = parts.as_struct();
+        let kinds = self.as_text(parts.column(kind))?;
+        let texts = self.as_text(parts.column(text))?;
+        let is_text =
+            |at: &usize| matches!(text_at(&kinds, *at), "text" | "input_text" | "output_text");
+        let join = |(row, range): (usize, Range<usize>)| {
+            let texts = range.filter(is_text).map(|at| text_at(&texts, at));
+            array
+                .is_valid(row)
+                .then(|| texts.collect::<Vec<_>>().join("\n"))
+        };
+        Ok(rows.into_iter().enumerate().map(join).collect())
     }
 
     /// The last assistant turn is the response; the last user turn before it the question.
@@ -313,25 +382,60 @@ fn kind_of(data_type: &DataType) -> Option<Kind> {
         DataType::RunEndEncoded(_, values) => {
             kind_of(values.data_type()).filter(|kind| *kind == Kind::Text)
         }
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            let DataType::Struct(fields) = item.data_type() else {
-                return None;
-            };
-            let is_text = |at: &usize| kind_of(fields[*at].data_type()) == Some(Kind::Text);
-            let position = |names: [&str; 2]| {
+        _ => {
+            let fields = item_fields(data_type)?;
+            let position = |names: &[&str]| {
                 names
                     .iter()
                     .find_map(|name| fields.find(name))
-                    .map(|(at, _)| at)
-                    .filter(is_text)
+                    .map(|(at, field)| (at, kind_of(field.data_type())))
             };
-            Some(Kind::Chat {
-                role: position(["role", "from"])?,
-                content: position(["content", "value"])?,
-            })
+            let text = |names| match position(names)? {
+                (at, Some(Kind::Text)) => Some(at),
+                _ => None,
+            };
+            let content = match position(&["content", "value"]) {
+                Some((at, Some(Kind::Text | Kind::Parts { .. }))) => Some(at),
+                _ => None,
+            };
+            match (text(&["role", "from"]), content) {
+                (Some(role), Some(content)) => Some(Kind::Chat { role, content }),
+                _ => Some(Kind::Parts {
+                    kind: text(&["type"])?,
+                    text: text(&["text"])?,
+                }),
+            }
         }
+    }
+}
+
+/// The fields of the structs in a list.
+fn item_fields(data_type: &DataType) -> Option<&Fields> {
+    let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) =
+        data_type
+    else {
+        return None;
+    };
+    match item.data_type() {
+        DataType::Struct(fields) => Some(fields),
         _ => None,
     }
+}
+
+/// The names that lead on to the text in a chat or in parts.
+fn keys_within(data_type: &DataType) -> Vec<String> {
+    let at = match kind_of(data_type) {
+        Some(Kind::Chat { content, .. }) => content,
+        Some(Kind::Parts { text, .. }) => text,
+        _ => return Vec::new(),
+    };
+    let field = item_fields(data_type).map(|fields| &fields[at]);
+    let keys = field.map(|field| {
+        let mut keys = vec![field.name().clone()];
+        keys.extend(keys_within(field.data_type()));
+        keys
+    });
+    keys.unwrap_or_default()
 }
 
 /// A list array's items and each row's range in them.

@@ -117,6 +117,9 @@ pub(crate) fn start(
     journal: Option<Blocks>,
 ) -> Result<Scoring> {
     let columns = Columns::detect(&source.schema, &options.columns)?;
+    for (what, keys) in columns.keys() {
+        source.check_text(what, keys)?;
+    }
     let (schema, kept) = output_schema(engine, &source.schema, options)?;
     let cache = options
         .cache

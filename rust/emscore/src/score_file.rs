@@ -37,7 +37,8 @@ pub fn score_file(
     // A run that was killed after its output got its name, but before its journal went, may
     // replace that output.
     let replace = options.overwrite || (resume && journal_path.exists());
-    Output::check(path, replace)?;
+    // Held to the end: what stands beside the output is this run's alone.
+    let place = Output::reserve(path, replace)?;
     let source = Source::open(inputs)?;
     refuse_own_input(&source, path)?;
     let (mut journal, blocks) = if output == "-" {
@@ -50,7 +51,7 @@ pub fn score_file(
     };
     let began = pipeline::start(engine, source, options, progress, stop, blocks);
     let run = began.and_then(|mut scoring| {
-        let mut out = Output::create(path, &scoring.schema(), replace)?;
+        let mut out = place.begin(&scoring.schema())?;
         while let Some(scored) = scoring.next_scored() {
             let scored = scored?;
             if let Some(journal) = journal.as_mut().filter(|_| !scored.resumed) {

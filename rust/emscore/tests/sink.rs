@@ -66,7 +66,7 @@ fn the_same_batches_give_the_same_bytes() {
 fn what_cannot_be_written_is_refused_before() {
     let folder = tempdir().unwrap();
     let why = |path: &Path, overwrite: bool| {
-        let text = match Output::check(path, overwrite) {
+        let text = match Output::reserve(path, overwrite).map(drop) {
             Err(Error::Output(text)) => text,
             other => panic!("{path:?}: {other:?}"),
         };
@@ -80,7 +80,7 @@ fn what_cannot_be_written_is_refused_before() {
     let there = folder.path().join("there.parquet");
     fs::write(&there, "precious").unwrap();
     assert!(why(&there, false).contains("exists; name another file"));
-    Output::check(&there, true).unwrap();
+    Output::reserve(&there, true).unwrap();
     let inner = folder.path().join("inner.arrow");
     fs::create_dir(&inner).unwrap();
     assert!(why(&inner, true).contains("is a folder"));
@@ -110,6 +110,20 @@ fn two_runs_do_not_write_one_file() {
     );
     first.finish().unwrap();
     assert!(path.exists());
+}
+
+#[test]
+fn a_name_is_kept_until_its_run_has_tidied_up() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("out.csv");
+    let place = Output::reserve(&path, false).unwrap();
+    let refused = || Output::reserve(&path, true).err().map(|e| e.to_string());
+    assert!(refused().unwrap().contains("being written by another run"));
+    place.begin(&sample(0).schema()).unwrap().finish().unwrap();
+    assert!(refused().unwrap().contains("being written by another run"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    drop(place);
+    assert_eq!(refused(), None);
 }
 
 #[test]

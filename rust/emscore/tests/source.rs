@@ -149,7 +149,7 @@ fn nothing_to_read_is_said() {
     assert!(why(&[&format!("{there}/*.arrow")]).contains("matches no file"));
     assert!(why(&[&format!("{there}/gone.arrow")]).contains("does not exist"));
     fs::create_dir(folder.path().join("train")).unwrap();
-    assert!(why(&[&there]).contains("only folders; name those"));
+    assert!(why(&[&there]).contains("holds no file that is read"));
     assert!(why(&["-", "-"]).contains("standard input can be read only once"));
 }
 

@@ -1,14 +1,13 @@
 //! CSV with a header. A null is an empty field and an empty text is `""`, as DuckDB, polars and
 //! PostgreSQL tell them apart.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use arrow::array::{Array, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::text::{Text, shown};
+use super::text::{Text, shown, unshown};
 use super::{Encoder, Trouble};
 use crate::conform::conform;
 
@@ -64,7 +63,7 @@ impl Csv {
 impl Encoder for Csv {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
         let batch = conform(batch, &self.schema)?;
-        let options = FormatOptions::default();
+        let options = FormatOptions::default().with_display_error(false);
         let columns = batch.columns().iter().map(|column| {
             Ok((
                 column.logical_nulls(),
@@ -83,7 +82,8 @@ impl Encoder for Csv {
                     continue;
                 }
                 value.clear();
-                write!(value, "{}", formatter.value(index))?;
+                let written = formatter.value(index).write(&mut value);
+                written.map_err(|e| unshown(self.schema.field(place).name(), &e))?;
                 let field = if value.is_empty() {
                     "\"\"".into()
                 } else {

@@ -14,6 +14,7 @@ mod text;
 use std::error::Error as StdError;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::parquet::errors::ParquetError;
 use arrow::array::RecordBatch;
@@ -57,68 +58,53 @@ enum Format {
 /// Text formats show times of named zones (`Europe/Paris`) in UTC.
 pub struct Output {
     encoder: Box<dyn Encoder>,
+    place: Place,
+}
+
+/// Where an [`Output`] goes. No other run gets it while this lives.
+#[derive(Clone)]
+pub struct Place {
     path: PathBuf,
+    format: Format,
+    compression: Option<&'static str>,
     /// `None` on standard output.
-    partial: Option<Partial>,
+    partial: Option<Arc<Partial>>,
 }
 
 impl Output {
-    /// Says before hours of work whether `path` can be written.
+    /// Says before hours of work whether `path` can be written, and keeps it from other runs.
     ///
     /// # Errors
     /// [`Error::Output`] if it exists (unless `overwrite`), is a folder or a device, has an unknown
-    /// ending, or its folder is missing or read-only; on a terminal for `-`.
-    pub fn check(path: &Path, overwrite: bool) -> Result<()> {
-        format(path)?;
-        if is_stdout(path) {
-            if io::stdout().is_terminal() {
-                return Err(Error::Output(
-                    "standard output is a terminal, and an Arrow stream is not for reading; \
-                     redirect it, or name a file with -o."
-                        .into(),
-                ));
-            }
-            return Ok(());
+    /// ending, or its folder is missing or read-only; if another run writes it; on a terminal for `-`.
+    pub fn reserve(path: &Path, overwrite: bool) -> Result<Place> {
+        let (format, compression) = format(path)?;
+        if is_stdout(path) && io::stdout().is_terminal() {
+            return Err(Error::Output(
+                "standard output is a terminal, and an Arrow stream is not for reading; \
+                 redirect it, or name a file with -o."
+                    .into(),
+            ));
         }
-        Partial::create(path, overwrite).map(drop)
+        let partial = if is_stdout(path) {
+            None
+        } else {
+            Some(Arc::new(Partial::create(path, overwrite)?))
+        };
+        Ok(Place {
+            path: path.into(),
+            format,
+            compression,
+            partial,
+        })
     }
 
     /// Begins to write `path`.
     ///
     /// # Errors
-    /// As [`Output::check`]; also if the format cannot hold a column of `schema`.
+    /// As [`Output::reserve`]; also if the format cannot hold a column of `schema`.
     pub fn create(path: &Path, schema: &SchemaRef, overwrite: bool) -> Result<Output> {
-        let (format, ending) = format(path)?;
-        if is_stdout(path) {
-            let encoder =
-                arrow_ipc::Stream::stdout(schema).map_err(|e| failed(path, e.as_ref()))?;
-            return Ok(Output {
-                encoder: Box::new(encoder),
-                path: path.into(),
-                partial: None,
-            });
-        }
-        let partial = Partial::create(path, overwrite)?;
-        let encoder = partial.handle().map_err(Trouble::from).and_then(|file| {
-            Ok::<Box<dyn Encoder>, Trouble>(match format {
-                Format::ArrowFile => {
-                    Box::new(arrow_ipc::File::new(file, schema, partial.folder())?)
-                }
-                Format::ArrowStream => Box::new(arrow_ipc::Stream::file(file, schema)?),
-                Format::Parquet => Box::new(parquet::Parquet::new(file, schema)?),
-                Format::JsonLines => Box::new(json_lines::JsonLines::new(
-                    text::Text::new(file, ending)?,
-                    schema,
-                )?),
-                Format::Csv => Box::new(csv::Csv::new(text::Text::new(file, ending)?, schema)?),
-            })
-        });
-        let encoder = encoder.map_err(|e| failed(path, e.as_ref()))?;
-        Ok(Output {
-            encoder,
-            path: path.into(),
-            partial: Some(partial),
-        })
+        Output::reserve(path, overwrite)?.begin(schema)
     }
 
     /// Appends the rows of `batch`, whose schema is the one that [`Output::create`] got.
@@ -131,7 +117,7 @@ impl Output {
         }
         self.encoder
             .write(batch)
-            .map_err(|e| failed(&self.path, e.as_ref()))
+            .map_err(|e| failed(&self.place.path, e.as_ref()))
     }
 
     /// Writes what is left, makes it durable, and gives the file its name.
@@ -140,8 +126,40 @@ impl Output {
     /// As [`Output::write`]; the name then still means what it meant before.
     pub fn finish(self) -> Result<()> {
         let finished = self.encoder.finish();
-        finished.map_err(|e| failed(&self.path, e.as_ref()))?;
-        self.partial.map_or(Ok(()), Partial::commit)
+        finished.map_err(|e| failed(&self.place.path, e.as_ref()))?;
+        match &self.place.partial {
+            Some(partial) => partial.commit(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Place {
+    /// Begins to write there.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if the format cannot hold a column of `schema`, or the disk is full.
+    pub fn begin(&self, schema: &SchemaRef) -> Result<Output> {
+        let encoder = self.encoder(schema);
+        Ok(Output {
+            encoder: encoder.map_err(|e| failed(&self.path, e.as_ref()))?,
+            place: self.clone(),
+        })
+    }
+
+    fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, Trouble> {
+        let Some(partial) = &self.partial else {
+            return Ok(Box::new(arrow_ipc::Stream::stdout(schema)?));
+        };
+        let file = partial.handle()?;
+        let text = |file| text::Text::new(file, self.compression);
+        Ok(match self.format {
+            Format::ArrowFile => Box::new(arrow_ipc::File::new(file, schema, partial.folder())?),
+            Format::ArrowStream => Box::new(arrow_ipc::Stream::file(file, schema)?),
+            Format::Parquet => Box::new(parquet::Parquet::new(file, schema)?),
+            Format::JsonLines => Box::new(json_lines::JsonLines::new(text(file)?, schema)?),
+            Format::Csv => Box::new(csv::Csv::new(text(file)?, schema)?),
+        })
     }
 }
 

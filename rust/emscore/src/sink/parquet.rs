@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -20,6 +20,14 @@ pub(super) struct Parquet(ArrowWriter<File>);
 
 impl Parquet {
     pub fn new(file: File, schema: &SchemaRef) -> Result<Parquet, Trouble> {
+        let mut fields = schema.fields().iter();
+        if let Some(field) = fields.find(|field| has_union(field.data_type())) {
+            let (name, data_type) = (field.name(), field.data_type());
+            return Err(format!(
+                "Parquet cannot hold the column {name:?} of type {data_type}; write .arrow instead"
+            )
+            .into());
+        }
         // Readers that know Parquet but not Arrow's part of it find the metadata here.
         let mut metadata: Vec<_> = schema.metadata().iter().collect();
         metadata.sort();
@@ -38,6 +46,24 @@ impl Parquet {
             schema.clone(),
             Some(properties),
         )?))
+    }
+}
+
+/// Whether there is a union, however deep; at one the writer panics.
+fn has_union(data_type: &DataType) -> bool {
+    use DataType::*;
+    match data_type {
+        Union(_, _) => true,
+        List(item)
+        | LargeList(item)
+        | ListView(item)
+        | LargeListView(item)
+        | FixedSizeList(item, _)
+        | Map(item, _)
+        | RunEndEncoded(_, item) => has_union(item.data_type()),
+        Struct(fields) => fields.iter().any(|field| has_union(field.data_type())),
+        Dictionary(_, values) => has_union(values),
+        _ => false,
     }
 }
 

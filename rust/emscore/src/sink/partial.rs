@@ -24,7 +24,7 @@ impl Partial {
         refuse(&target, overwrite)?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let partial = target.with_file_name(format!(".{name}.partial"));
-        let file = begin(&partial).map_err(|e| match e.kind() {
+        let file = begin(&partial, &target).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => Error::Output(format!(
                 "{} is being written by another run; wait for it, or name another file.",
                 path.display()
@@ -50,7 +50,7 @@ impl Partial {
     }
 
     /// Makes the bytes durable, then the name.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(&self) -> Result<()> {
         refuse(&self.target, self.overwrite)?;
         let durable = || {
             self.file.sync_all()?;
@@ -84,7 +84,11 @@ fn refuse(target: &Path, overwrite: bool) -> Result<()> {
 }
 
 /// Creates `path` and locks it; what a killed run left there is removed first.
-fn begin(path: &Path) -> io::Result<File> {
+fn begin(path: &Path, target: &Path) -> io::Result<File> {
+    // A run holds its lock under the new name too, until its journal is gone.
+    if let Ok(file) = File::open(target) {
+        lock(&file)?;
+    }
     let create = || {
         OpenOptions::new()
             .read(true)

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
 use flate2::write::GzEncoder;
 
 use super::retype::retype_schema;
@@ -64,4 +65,9 @@ pub(super) fn shown(schema: &SchemaRef) -> SchemaRef {
         }
         _ => None,
     })
+}
+
+/// What is said of a column with a value that has no text, such as a date beyond all calendars.
+pub(super) fn unshown(column: &str, e: &ArrowError) -> String {
+    format!("a value of the column {column:?} has no text ({e}); write .parquet or .arrow instead")
 }

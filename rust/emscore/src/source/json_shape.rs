@@ -34,6 +34,8 @@ pub(super) enum Shape {
     Long,
     Float,
     Text,
+    /// Lists or objects beside values of other types: text that may be JSON.
+    Json,
     List(Box<Shape>),
     Object(Object),
 }
@@ -66,6 +68,24 @@ impl Object {
         }
     }
 
+    /// Whether there are no columns, as in a file without rows.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The shape that `keys` lead to, through lists too.
+    pub fn at(&self, keys: &[String]) -> Option<&Shape> {
+        let (key, rest) = keys.split_first()?;
+        let mut shape = &self.keys[*self.index.get(key)?].1;
+        while let Shape::List(item) = shape {
+            shape = item;
+        }
+        match shape {
+            Shape::Object(object) if !rest.is_empty() => object.at(rest),
+            shape => Some(shape),
+        }
+    }
+
     /// As Arrow has it.
     pub fn fields(&self) -> Fields {
         self.keys
@@ -88,6 +108,11 @@ impl Object {
 }
 
 impl Shape {
+    /// Whether its text is the JSON of lists or objects, in some rows at least.
+    pub fn holds_json(&self) -> bool {
+        matches!(self, Shape::Json | Shape::Object(_))
+    }
+
     fn see(&mut self, raw: &str, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err(format!("values nest deeper than {MAX_DEPTH}"));
@@ -121,7 +146,7 @@ impl Shape {
                     };
                     slot.see(value.get(), depth + 1)?;
                     if matches!(self, Shape::Object(object) if object.keys.len() > MAX_KEYS) {
-                        *self = Shape::Text;
+                        *self = Shape::Json;
                     }
                     elsewhere = Shape::Null;
                 }
@@ -142,7 +167,7 @@ impl Shape {
             (Object(mut object), Object(other)) => {
                 object.merge(other);
                 if object.keys.len() > MAX_KEYS {
-                    Text
+                    Json
                 } else {
                     Object(object)
                 }
@@ -150,6 +175,7 @@ impl Shape {
             (Int, Long) | (Long, Int) => Long,
             (Int, Float) | (Float, Int) => Float,
             (a, b) if a == b => a,
+            (List(_) | Object(_) | Json, _) | (_, List(_) | Object(_) | Json) => Json,
             _ => Text,
         };
     }
@@ -160,7 +186,7 @@ impl Shape {
             Shape::Bool => DataType::Boolean,
             Shape::Int | Shape::Long => DataType::Int64,
             Shape::Float => DataType::Float64,
-            Shape::Text => DataType::Utf8,
+            Shape::Text | Shape::Json => DataType::Utf8,
             Shape::List(item) => {
                 DataType::List(Arc::new(Field::new_list_field(item.data_type(), true)))
             }

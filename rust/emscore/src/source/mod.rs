@@ -44,6 +44,8 @@ pub struct Source {
     pub rows: Option<u64>,
     /// The files that are read, which a resumed run compares.
     pub files: Vec<InputFile>,
+    /// What each JSON Lines file holds.
+    lines: Vec<(String, json_shape::Object)>,
     batches: Batches,
 }
 
@@ -71,8 +73,8 @@ struct Member {
 }
 
 impl Source {
-    /// Opens paths, folders (every file in it with a known ending, sorted by name), globs, and `-`
-    /// for standard input.
+    /// Opens paths, folders (every file in it with a known ending, at any depth, sorted by name),
+    /// globs, and `-` for standard input.
     ///
     /// # Errors
     /// [`Error::Input`] names the file, the place in it and what to do.
@@ -102,7 +104,7 @@ impl Source {
             }
             members.push(member);
         }
-        agree(&mut members, lines);
+        agree(&mut members, &lines);
         let mut schema = members[0].schema.as_ref().clone();
         for member in &members[1..] {
             schema = unify::merge(&schema, &member.schema).map_err(|why| {
@@ -131,8 +133,45 @@ impl Source {
             schema,
             rows,
             files,
+            lines: lines
+                .into_iter()
+                .map(|(_, origin, columns)| (origin.name, columns))
+                .collect(),
             batches: Box::new(batches),
         })
+    }
+
+    /// Refuses JSON Lines files that never mention the text at `keys`, or hold JSON there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] names the file and the column.
+    pub(crate) fn check_text(&self, what: &str, keys: &[String]) -> Result<()> {
+        let name = keys.join(".");
+        let files = self.lines.iter().filter(|(_, columns)| !columns.is_empty());
+        let mut common = json_shape::Object::default();
+        for (file, columns) in files {
+            if columns.at(keys).is_none() {
+                return Err(bad(
+                    file,
+                    format_args!(
+                        "does not fit the other files: it has no column {name:?}, which is the {what}; \
+                         score it separately or align them"
+                    ),
+                ));
+            }
+            common.merge(columns.clone());
+            if common.at(keys).is_some_and(json_shape::Shape::holds_json) {
+                return Err(bad(
+                    file,
+                    format_args!(
+                        "holds JSON where the text of the {what} is looked for ({name:?} is a list or \
+                         an object in some rows); make it text in all rows, or name another column with \
+                         --{what}-column"
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Reads a stream that someone else opened, such as one from Python.
@@ -147,6 +186,7 @@ impl Source {
             schema,
             rows: None,
             files: Vec::new(),
+            lines: Vec::new(),
             batches: Box::new(pieces(Box::new(batches))),
         }
     }
@@ -207,16 +247,16 @@ fn inspect(origin: &Origin) -> Result<(Member, Option<json_shape::Object>)> {
 }
 
 /// All JSON Lines files share their columns: what one never mentions is null in it.
-fn agree(members: &mut [Member], lines: Vec<(usize, Origin, json_shape::Object)>) {
+fn agree(members: &mut [Member], lines: &[(usize, Origin, json_shape::Object)]) {
     let mut common = json_shape::Object::default();
-    for (_, _, columns) in &lines {
+    for (_, _, columns) in lines {
         common.merge(columns.clone());
     }
     let schema: SchemaRef = Arc::new(Schema::new(common.fields()));
     for (index, origin, _) in lines {
-        let own = schema.clone();
-        members[index].schema = schema.clone();
-        members[index].read = Box::new(move |_| json_lines::read(&origin, own));
+        let (origin, own) = (origin.clone(), schema.clone());
+        members[*index].schema = schema.clone();
+        members[*index].read = Box::new(move |_| json_lines::read(&origin, own));
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a user names → files, in order: paths, folders, globs, `-`.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use glob::MatchOptions;
 
@@ -9,8 +10,9 @@ use super::origin::{bad, unreadable};
 use super::sniff;
 use crate::error::{Error, Result};
 
-/// The files that `inputs` stand for. A folder stands for the files in it with a known ending,
-/// sorted by name; a pattern for what it matches, likewise.
+/// The files that `inputs` stand for. A folder stands for the files in it, at any depth, with a known
+/// ending, sorted by name, without results (`NAME.scored.EXT`) beside what they are of; a pattern for
+/// what it matches, likewise.
 pub(super) fn expand(inputs: &[String]) -> Result<Vec<String>> {
     if inputs.is_empty() {
         return Err(Error::Input(
@@ -57,6 +59,9 @@ fn pattern(pattern: &str) -> Result<Vec<String>> {
             files.push(name(&path)?);
         }
     }
+    // It may match a folder and what is in it.
+    let mut seen = HashSet::new();
+    files.retain(|file| seen.insert(file.clone()));
     if files.is_empty() {
         return Err(bad(
             pattern,
@@ -66,43 +71,61 @@ fn pattern(pattern: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
+/// The files in a folder and in the folders within it.
 fn folder(path: &Path) -> Result<Vec<String>> {
-    let shown = path.to_string_lossy();
-    let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    let mut paths: Vec<PathBuf> = entries
-        .map_err(|e| unreadable(&shown, &e))?
-        .iter()
-        .map(fs::DirEntry::path)
-        .collect();
-    paths.sort();
-    let hidden = |path: &Path| {
-        path.file_name().is_some_and(|name| {
-            name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"_")
-        })
-    };
-    paths.retain(|path| !hidden(path));
-    let (folders, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());
-    let known = |path: &PathBuf| sniff::by_ending(&path.to_string_lossy()).is_some();
-    let files = files
-        .iter()
-        .filter(|path| known(path))
-        .map(|path| name(path));
-    let files = files.collect::<Result<Vec<_>>>()?;
-    match folders.first() {
-        _ if !files.is_empty() => Ok(files),
-        Some(inner) => Err(bad(
-            &shown,
-            format_args!(
-                "holds no file that is read, only folders; name those ({}, ...)",
-                inner.display()
-            ),
-        )),
-        None => Err(bad(
-            &shown,
+    let mut files = Vec::new();
+    within(path, &mut files)?;
+    if files.is_empty() {
+        return Err(bad(
+            &path.to_string_lossy(),
             "holds no file that is read (.arrow, .arrows, .feather, .ipc, .parquet, .jsonl, .ndjson, \
              .csv, the last three also .gz or .zst); name the files",
-        )),
+        ));
     }
+    files.sort();
+    Ok(files)
+}
+
+fn within(path: &Path, files: &mut Vec<String>) -> Result<()> {
+    if let Some(saved) = saved_dataset(path) {
+        for file in saved {
+            files.push(name(&path.join(file))?);
+        }
+        return Ok(());
+    }
+    let failed = |e| unreadable(&path.to_string_lossy(), &e);
+    let mut own = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, file) = (entry.path(), entry.file_name());
+        if file.as_encoded_bytes().starts_with(b".") || file.as_encoded_bytes().starts_with(b"_") {
+            continue;
+        }
+        // A link to a folder is not followed: it may lead back here.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            within(&path, files)?;
+        } else if sniff::by_ending(&file.to_string_lossy()).is_some() && !path.is_dir() {
+            own.push(name(&path)?);
+        }
+    }
+    let is_result = |file: &String| {
+        let input = file
+            .rsplit_once(".scored.")
+            .map(|(stem, ending)| format!("{stem}.{ending}"));
+        input.is_some_and(|input| own.contains(&input))
+    };
+    files.extend(own.iter().filter(|file| !is_result(file)).cloned());
+    Ok(())
+}
+
+/// The files that `datasets` lists where it saved a data set; beside them may lie its cache.
+fn saved_dataset(folder: &Path) -> Option<Vec<String>> {
+    let state = fs::read(folder.join("state.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_slice(&state).ok()?;
+    let files = state.get("_data_files")?.as_array()?.iter();
+    files
+        .map(|file| Some(file.get("filename")?.as_str()?.to_string()))
+        .collect()
 }
 
 fn name(path: &Path) -> Result<String> {
