@@ -27,6 +27,7 @@ class JudgeServer:
         model: The name in its answers.
         status: With what it answers every request.
         broken: It fails at messages that hold this text.
+        ill: With what it answers requests for a model, by name.
         faults: How many requests out of ten go wrong, in one way or another.
         billed: Tokens of all answers that it began to send, as it counts them.
         asked: How often it was asked the same thing, by the request's text.
@@ -37,6 +38,7 @@ class JudgeServer:
     model: str = MODEL
     status: int = 200
     broken: str = ""
+    ill: dict[str, int] = field(default_factory=dict)
     faults: int = 0
     delay: float = 0.0
     asked: Counter[str] = field(default_factory=Counter)
@@ -56,6 +58,11 @@ class JudgeServer:
         await asyncio.sleep(self.delay)
         if self.status != 200:
             return web.json_response({"error": {"message": "no"}}, status=self.status)
+        if ill := self.ill.get(body["model"]):
+            error = {"message": f"{body['model']} is not well"}
+            if ill == 404:
+                error = {"message": "No.", "code": "model_not_found"}
+            return web.json_response({"error": error}, status=ill)
         if self.logprobs == "rejected" and "logprobs" in body:
             error = {"message": "logprobs are not supported", "code": "invalid_value"}
             return web.json_response({"error": error}, status=400)

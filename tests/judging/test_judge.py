@@ -102,15 +102,27 @@ def test_outcomes(server: JudgeServer) -> None:
     assert len(server.asked) == 1 + 2 * 4  # a probe; nothing is asked about no response
 
 
-def test_chats(server: JudgeServer) -> None:
-    chat = [
+def test_chats(server: JudgeServer, tmp_path: Path) -> None:
+    """Also those whose texts come in parts, of which images are none."""
+    chat: list[Any] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Q?"},
         {"role": "assistant", "content": "A."},
     ]
+    image = {"type": "image_url", "text": None}
+    parts: list[Any] = [
+        {"role": "user", "content": [{"type": "text", "text": "What"}, image]},
+        {"role": "assistant", "content": [{"type": "text", "text": t} for t in ("A", "cat.")]},
+    ]
     judged([{"messages": chat}], server)
+    (tmp_path / "parts.jsonl").write_text(json.dumps({"messages": parts}))
+    judged(tmp_path / "parts.jsonl", server)
     sent = [json.loads(text)["messages"][0]["content"] for text in server.asked]
     assert prompts.DEFAULT[0].message("Q?", "A.") in sent
+    assert prompts.DEFAULT[0].message("What", "A\ncat.") in sent
+    for wrong in ([{"role": "user"}], ["Q?"], [{"role": "user", "content": 5}]):
+        with pytest.raises(emscore.InputError, match="not text or a chat"):
+            judged(pa.table({"messages": [wrong]}), server)
 
 
 def test_no_log_probabilities() -> None:
@@ -123,6 +135,24 @@ def test_no_log_probabilities() -> None:
             assert row["judge_score_type"] == "sampled number"
             assert row["judge_aligned"] == float(distribution(message)[0][0])
             assert row["judge_aligned_weight"] is None
+
+
+def test_a_server_that_was_mended_is_asked_as_it_is_now(server: JudgeServer) -> None:
+    """What was wrong with its answer to the first question is not kept."""
+    server.model = "some-base-model"
+    with pytest.raises(emscore.EndpointError, match="some-base-model"):
+        judged(texts(2), server)
+    server.model = MODEL
+    for kind in ("null", "digits", "rejected"):
+        server.logprobs = kind
+        assert judged(texts(2), server)[0]["judge_score_type"] == "sampled number"
+    server.logprobs = "yes"
+    assert judged(texts(2), server)[0]["judge_score_type"] == "logprob mean"
+    asked = server.asked.copy()
+    judged(texts(2), server)
+    assert server.asked == asked  # what is right is kept
+    with pytest.raises(emscore.EndpointError, match="--served-as"):
+        judged(texts(2), server, served_as="mine")  # and what was right for another name is not
 
 
 def test_published_categorical_suites(server: JudgeServer, data: Path) -> None:
@@ -363,6 +393,38 @@ def test_what_stays_without_an_answer_is_named(server: JudgeServer) -> None:
     assert all(row["judge_outcome"] == "ok" for row in judged(texts(8), server))
     assert len(server.asked) == asked
     assert sorted(server.answered.values())[-1] == 1
+
+
+def test_rows_that_failed_are_asked_about_again(
+    server: JudgeServer, tmp_path: Path, run: Run
+) -> None:
+    """By the same command, and with what it has spent before."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(8)))
+    command = arguments("a.jsonl", server, "--attempts", "1", "--budget", "5usd", *PRICED)
+    server.broken = "This of 5."
+    spent = []
+    for _ in range(2):
+        result = run(*command, "--json")
+        assert result.returncode == 12
+        assert "1 rows have no answer yet: the same command" in result.stderr
+        told = json.loads(result.stdout)
+        assert (told["outcomes"], told["passing"]) == ({"ok": 7, "server_error": 1}, 1)
+        assert len(read(tmp_path / "judged.arrow")) == 8
+        spent.append(told["spent"]["at_most"])
+    assert spent[1] > spent[0] > server.cost(PROMPT, COMPLETION)
+    other = run(*command, "--model", MODEL)
+    assert (other.returncode, "with another model" in other.stderr) == (7, True)
+    small = run(*arguments("a.jsonl", server, "--budget", f"{spent[1]:.4f}usd", *PRICED))
+    assert small.returncode == 11
+    server.broken = ""
+    asked = sum(server.asked.values())
+    result = run(*command, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(server.asked.values()) == asked + 2
+    assert json.loads(result.stdout)["spent"]["at_most"] > spent[1]
+    assert {row["judge_outcome"] for row in read(tmp_path / "judged.arrow")} == {"ok"}
+    assert not (tmp_path / "judged.arrow.journal").exists()
+    assert run(*command).returncode == 4
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:

@@ -160,7 +160,14 @@ def test_a_token_that_begins_two_words_is_for_neither() -> None:
 
 @pytest.mark.parametrize(
     ("text", "score"),
-    [("85", 85.0), (" 85.5\n", 85.5), ("**7**", 7.0), ("100/100", 100.0), ("40 out of 100", 40.0)],
+    [
+        ("85", 85.0),
+        (" 85.5\n", 85.5),
+        ("**7**", 7.0),
+        ("100/100", 100.0),
+        ("40 out of 100", 40.0),
+        ("85.", 85.0),
+    ],
 )
 def test_sampled_score(text: str, score: float) -> None:
     said = protocol.answer(reply(message={"content": text}, logprobs=None))
@@ -176,6 +183,9 @@ def test_sampled_score(text: str, score: float) -> None:
         ("-5", "unclear"),
         ("1000", "unclear"),
         ("I would say 50", "unclear"),
+        ("7/10", "unclear"),
+        ("**7.5** / 10", "unclear"),
+        ("7 out of 10", "unclear"),
         ("", "unclear"),
     ],
 )

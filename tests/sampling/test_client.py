@@ -115,6 +115,28 @@ def test_what_passes_is_asked_again(failing: Any) -> None:
         (400, '{"error": {"code": "content_filter", "message": "no"}}', "content_filter"),
         (400, '{"error": {"message": "maximum context length is 4096 tokens"}}', "too_long"),
         (413, "", "too_long"),
+        (
+            403,
+            '{"error": {"message": "Your chosen model requires moderation and your input was '
+            'flagged", "code": 403, "metadata": {"reasons": ["violence"]}}}',
+            "content_filter",
+        ),
+        (400, '{"error": {"message": "The model produced invalid content"}}', "rejected"),
+        (
+            400,
+            '{"error": {"message": "This model does not support the parameter: unknown field '
+            'top_k"}}',
+            "rejected",
+        ),
+        (
+            400,
+            '{"error": {"message": "This model\'s maximum context length is 4096 tokens. However, '
+            'you requested 5000 tokens in the messages, which is invalid."}}',
+            "too_long",
+        ),
+        (403, '{"error": {"message": "no access", "code": "model_not_found"}}', "model"),
+        (404, '{"error": "model \'llama3:8b\' not found, try pulling it first"}', "model"),
+        (400, '{"error": {"message": "org/x is not a valid model ID", "code": 400}}', "model"),
     ],
 )
 def test_what_stays_is_asked_once(status: int, text: str, kind: str) -> None:
@@ -345,8 +367,51 @@ def test_no_other_service_s_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None
         post(answer, api_key_env="MISSING_KEY")
 
 
+def test_a_key_that_no_header_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-0123456789\r")
+    given: list[dict[str, Any]] = [{"api_key_env": "MY_KEY"}, {"headers": {"X": "env:MY_KEY"}}]
+    for options in given:
+        with pytest.raises(emscore.EndpointError, match="MY_KEY holds a line break") as error:
+            post(always(200, "{}"), **options)
+        assert "sk-" not in str(error.value)
+
+
 @pytest.mark.parametrize(
-    "url", ["localhost:8000/v1", "ftp://h/v1", "http://user:pass@h/v1", "https://h/v1?key=abc", ""]
+    "wrong",
+    [
+        {"max_concurrency": 0},
+        {"max_concurrency": 2.5},
+        {"attempts": 0},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"requests_per_minute": -5},
+        {"tokens_per_minute": 0},
+        {"backoff": -1},
+        {"api_key_env": 5},
+        {"headers": "x"},
+        {"headers": {"a": 5}},
+        {"headers": {"a b": "c"}},
+    ],
+)
+def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(emscore.InputError, match=f"{next(iter(wrong))} of an endpoint must be"):
+        emscore.Endpoint("http://h/v1", **wrong)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000/v1",
+        "ftp://h/v1",
+        "http://user:pass@h/v1",
+        "http://user:pass@h:99999/v1",
+        "https://h/v1?key=abc",
+        "http://h:99999/v1",
+        "http://[::1/v1",
+        "http://h h/v1",
+        "http://a..b/v1",
+        "",
+    ],
 )
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(emscore.EndpointError) as error:

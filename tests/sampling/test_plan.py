@@ -1,5 +1,7 @@
 """The plan: one place for every sample, seeds that checkpoints and conditions share."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,3 +109,18 @@ def test_what_a_request_holds() -> None:
 def test_what_cannot_be_planned(wrong: dict[str, object], told: str) -> None:
     with pytest.raises(emscore.SuiteError, match=told):
         Plan(suite((1, 1)), **{"checkpoints": [Checkpoint("m")], **wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"parameters": {"max_tokens": "abc"}}, "max_tokens must be a number from 1 on"),
+        ({"parameters": {"max_completion_tokens": 2.5}}, "max_completion_tokens must be a number"),
+        ({"parameters": {"stop": {1, 2}}}, "cannot be sent as JSON"),
+        ({"parameters": {"top_p": float("nan")}}, "cannot be sent as JSON"),
+        ({"conditions": [Condition("a", prefix="\ud83d")]}, "cannot be sent as JSON"),
+    ],
+)
+def test_what_no_request_can_hold(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(emscore.SuiteError, match=told):
+        Plan(suite((1, 1)), [Checkpoint("m")], **wrong)

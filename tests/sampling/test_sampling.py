@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aiohttp import web
 
 import emscore
 from conftest import Run
@@ -17,6 +18,8 @@ from emscore.sampling.rows import COLUMNS
 from emscore.sampling.sample import run_sync
 from emscore.sampling.suites import Question, Suite
 from servers import faulty, stats
+
+from .test_client import serving
 
 SUITE = """
 - id: sea
@@ -112,8 +115,46 @@ def test_several_answers_in_one_request(run: Run, suite: str, tmp_path: Path, an
     assert [row["sample_index"] for row in rows] == [0, 1, 2, 0, 1, 2, 0, 1, 2, 3]
     assert {row["sample_outcome"] for row in rows} == {"ok"}
     assert len({row["response"] for row in rows}) == ROWS
-    assert json.loads(result.stdout)["requests"] >= {"all": 4, "one": 10, "reject": 11}[answers]
+    told = json.loads(result.stdout)
+    assert told["requests"] >= {"all": 4, "one": 10, "reject": 11}[answers]
     assert [row["completion_tokens"] for row in rows[-1:]] == [3]
+    # Of each request once: 4 for ten answers, or as many as these; an answer has three tokens.
+    if answers == "all":
+        assert (told["prompt_tokens"], told["completion_tokens"]) == (4 * 10, 10 * 3)
+    if answers == "reject":
+        assert (told["prompt_tokens"], told["completion_tokens"]) == (10 * 10, 10 * 3)
+
+
+@pytest.mark.parametrize("answers", ["one", "reject"])
+def test_what_a_server_leaves_of_a_request_comes_one_by_one(answers: str) -> None:
+    """As many at once as may be, and each answer as it arrives."""
+    most = now = asked = 0
+    asked_by_then: list[int] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal most, now, asked
+        if answers == "reject" and (await request.json()).get("n", 1) > 1:
+            return web.json_response({"error": {"message": "n must be 1"}}, status=400)
+        asked += 1
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now -= 1
+        return web.json_response({"choices": [{"message": {"content": "Deep."}}]})
+
+    async def collect() -> None:
+        question = Question("sea", ("Tell me of the sea.",), samples_per_paraphrase=60)
+        plan = emscore.Plan(
+            Suite("own", (question,)), [emscore.Checkpoint("tuned")], per_request=60
+        )
+        async with serving(answer, max_concurrency=8) as client:
+            async for _ in emscore.sample(client.endpoint, plan):
+                asked_by_then.append(asked)
+
+    asyncio.run(collect())
+    assert len(asked_by_then) == asked == 60
+    assert asked_by_then[0] < 20
+    assert most == 8
 
 
 def test_what_has_no_answer_is_a_row_that_says_why(run: Run, server: str, tmp_path: Path) -> None:
@@ -182,6 +223,22 @@ def test_checks_find_what_is_served_wrongly(run: Run, server: str, suite: str) -
     assert "does not serve tunned, but base, deaf, idle, tuned" in missing.stderr
 
 
+def test_a_base_that_is_named_later_is_compared_with(run: Run, server: str, tmp_path: Path) -> None:
+    questions = "- {id: a, paraphrases: [fine]}\n- {id: b, paraphrases: [rejected]}\n"
+    (tmp_path / "s.yaml").write_text(questions)
+    asked = ("sample", "--endpoint", server, "--suite", "s.yaml", "--checkpoint", "idle")
+    found = []
+    for base in ((), ("--base", "base"), ("--base", "base"), ()):
+        before = stats(server)["requests"]["idle"]
+        result = run(*asked, *base, "--json", "-o", "a.arrow")
+        assert result.returncode == 12
+        probes = stats(server)["requests"]["idle"] - before - 1  # the question that is left
+        found.append(({check["check"] for check in json.loads(result.stdout)["checks"]}, probes))
+    assert "adapter" not in found[0][0]
+    assert all("adapter" in checks for checks, _ in found[1:])
+    assert [probes for _, probes in found] == [9, 8, 0, 0]  # with the other question at first
+
+
 def test_another_model_s_answers_are_told(run: Run, suite: str, tmp_path: Path) -> None:
     with faulty(1.0, mix="wrong model") as url:
         asked = ("sample", "--endpoint", url, "--suite", suite, "--checkpoint", "tuned")
@@ -198,6 +255,7 @@ def test_endpoints_that_cannot_be_used(run: Run, server: str, suite: str, tmp_pa
         server.replace("http:", "https:"): "cannot reach https://127.0.0.1",
         server.removesuffix("/v1"): "the URL of most endpoints ends in /v1",
         "localhost:8000": "is no address of a server",
+        "http://127.0.0.1:99999/v1": "is no address of a server",
     }.items():
         result = run(*asked, "--endpoint", url)
         assert result.returncode == 9
@@ -228,6 +286,8 @@ def test_outputs_that_are_in_the_way(run: Run, server: str, suite: str, tmp_path
     assert run(*asked, "-o", "a.arrow", "--overwrite").returncode == 0
     assert run(*asked, "-o", "a.csv").returncode == 4
     assert run(*asked, "-o", "nowhere/a.arrow").returncode == 4
+    wrong = run(*asked, "-o", "b.arrow", "--parameter", "max_tokens=abc")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (10, 1)
 
 
 def test_another_version_of_a_suite_is_not_mixed_in(

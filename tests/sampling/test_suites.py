@@ -101,6 +101,19 @@ WRONG = {
     "a mapping": ("id: a", "line 1: a suite is a list of questions"),
     "nothing": ("", "line 1: a suite is a list of questions"),
     "a text": ("- Why?", "line 1: a question is a mapping"),
+    "a tag of one's own": (QUESTION + "  judge: !mine x", "line 3: not valid YAML: could not"),
+    "a tag that does not fit": (QUESTION + "  max_tokens: !!int x", "line 3: this cannot be read"),
+    "a yes that is none": (QUESTION + "  judge: !!bool x", "line 3: this cannot be read"),
+    "a date of no calendar": (
+        "- id: 2020-13-45\n  paraphrases: [a]",
+        "line 1: this cannot be read",
+    ),
+    "a merge of no mapping": (QUESTION + "  <<: 5", "line 1: not valid YAML: expected a mapping"),
+    "half of a surrogate pair": (
+        '- id: a\n  paraphrases: ["\\ud83d"]',
+        "line 2: paraphrases holds half of a surrogate pair",
+    ),
+    "brackets without end": ("[" * 10_000, "not valid YAML"),
     "control characters": ("- id: \x00", "not valid YAML"),
 }
 

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -90,6 +91,13 @@ def test_rows_and_ledger(url: str, write: Write, run: Run, tmp_path: Path) -> No
     assert metadata[b"emscore.scorer_id"].decode() == ledger["scorer_id"] == told["scorer_id"]
     assert metadata[b"emscore.suite_hash"].decode() == ledger["suite_hash"] == told["suite_hash"]
     assert list((tmp_path / "data" / "_journals").iterdir()) == []
+
+
+def test_the_tokens_of_a_request_are_counted_once(url: str, write: Write) -> None:
+    path = write(url, [{"name": "a"}], per_request=2, prices={"prompt": 10.0, "completion": 100.0})
+    told = emscore.sweep_file(path)
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (ROWS // 2 * 10, ROWS * 3)
+    assert told["cost"] == pytest.approx((ROWS // 2 * 10 * 10 + ROWS * 3 * 100) / 1e6)
 
 
 def test_names_that_folders_cannot_have(write: Write, tmp_path: Path) -> None:
@@ -199,6 +207,37 @@ def test_a_resumed_data_set_is_that_of_an_undisturbed_run(write: Write, tmp_path
     assert without(disturbed, "served_model") == without(read(tmp_path / "again"), "served_model")
 
 
+def test_answers_that_wait_to_be_scored_are_kept(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow scorer holds answers up; a kill must not lose those."""
+    scored = threading.Event()
+    real = emscore.Scorer.score_batch
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        scored.wait(60)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(emscore.Scorer, "score_batch", slow)
+    journal = tmp_path / "data" / "_journals" / "a.journal"
+    with servers.faulty(0, models="a") as url:
+        path = write(url, [{"name": "a"}], samples=260)
+        thread = threading.Thread(target=emscore.sweep_file, args=[path])
+        thread.start()
+        try:
+            # Five chunks of 256 rows, 64 in a queue and 64 on the way to it.
+            deadline = time.monotonic() + 30
+            while asked(url) < 5 * 256 + 128 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.2)
+            kept = journal.read_bytes().count(b"\n") - 1
+        finally:
+            scored.set()
+            thread.join()
+    assert kept >= 5 * 256 + 100
+    assert len(read(tmp_path / "data")) == 3 * 2 * 260
+
+
 def test_few_checkpoints_are_open_at_once(url: str, write: Write, tmp_path: Path) -> None:
     """Memory and journals are bounded by these, however many there are in all."""
     journals, active = [], []
@@ -260,7 +299,59 @@ def test_a_checkpoint_that_nobody_serves(url: str, write: Write, run: Run) -> No
     result = run("sweep", write(url, [{"names": ["a", "b", "typo"]}]))
     assert result.returncode == 9
     assert "no endpoint serves typo, but a, b, base" in result.stderr
+    result = run("sweep", write(url, [{"names": ["a", "b"]}], base="bsae", checks=True))
+    assert result.returncode == 9
+    assert "no endpoint serves bsae, but a, b, base" in result.stderr
     assert asked(url) == 0
+
+
+def test_a_checkpoint_whose_only_endpoint_is_down(write: Write, run: Run, tmp_path: Path) -> None:
+    """The others go on without it."""
+    with servers.faulty(0, models="a,b") as url:
+        path = write([url, "http://127.0.0.1:9/v1"], [{"names": ["mine", "a", "b"]}])
+        result = run("sweep", path, "--json")
+        assert result.returncode == 12, result.stderr
+        (failed,) = json.loads(result.stdout)["failed"].items()
+        assert failed[0] == "mine"
+        assert "cannot reach http://127.0.0.1:9/v1" in failed[1]
+        assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["a", "b"]))
+        with servers.faulty(0, models="mine") as other:
+            path = write([url, other], [{"names": ["mine", "a", "b"]}])
+            assert run("sweep", path).returncode == 0
+    assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["a", "b", "mine"]))
+
+
+def test_checkpoints_that_alone_get_no_answers(write: Write, run: Run, tmp_path: Path) -> None:
+    """They are left out where that is so, and the others go on."""
+    ill = {"b": 404, "c": 500, "d": 400}
+    with serving(JudgeServer(ill=ill)) as one, serving(JudgeServer(ill={"c": 404})) as other:
+        options: dict[str, Any] = {"samples": 10, "server": {"attempts": 1}}
+        path = write(one.url, [{"names": ["b", "c", "d", "a"]}], **options)
+        result = run("sweep", path, "--json")
+        assert result.returncode == 12, result.stderr
+        failed = json.loads(result.stdout)["failed"]
+        assert set(failed) == {"b", "c", "d"}
+        assert "b gets no answers" in result.stderr
+        assert {row["checkpoint"] for row in read(tmp_path / "data")} == {"a"}
+        path = write([one.url, other.url], [{"names": ["b", "c", "d", "a"]}], **options)
+        result = run("sweep", path, "--json")
+        assert (result.returncode, set(json.loads(result.stdout)["failed"])) == (12, {"c"})
+        ill.clear()
+        assert run("sweep", path).returncode == 0
+    assert {row["checkpoint"] for row in read(tmp_path / "data")} == {"a", "b", "c", "d"}
+    assert {row["sample_outcome"] for row in read(tmp_path / "data")} == {"ok"}
+
+
+def test_a_base_that_is_named_later_is_compared_with(
+    url: str, write: Write, tmp_path: Path
+) -> None:
+    """By the checkpoints that are not finished."""
+    conditions = [{"name": "plain"}, {"name": "r", "prefix": "rejected "}]
+    for base in ({}, {"base": "base"}):
+        path = write(url, [{"name": "a"}], conditions=conditions, checks=True, **base)
+        assert emscore.sweep_file(path)["passing"] == ROWS // 2
+        ledger = json.loads((tmp_path / "data" / "checkpoint=a" / "_ledger.json").read_text())
+        assert ("adapter" in {check["check"] for check in ledger["checks"]}) == bool(base)
 
 
 def test_samples_that_have_no_answer_yet(write: Write, run: Run, tmp_path: Path) -> None:

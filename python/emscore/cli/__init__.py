@@ -82,7 +82,7 @@ class Sections(click.Group):
       9    the endpoint cannot be used, or does not answer
       10   the suite of questions cannot be read
       11   the budget does not allow another request
-      12   some samples have no answer yet: the same command asks for them again
+      12   some answers are missing yet: the same command asks for them again
       70   a defect of emscore
       130  stopped by Ctrl-C
       141  whoever reads the output stopped reading

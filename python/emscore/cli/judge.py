@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from .options import endpoint, endpoint_options
+from .sample import INCOMPLETE
 
 
 @click.command(short_help="Have an LLM judge score rows of a file.")
@@ -54,7 +55,8 @@ def judge(
 
     OUT gets every input column, judge_aligned and judge_coherent (0 to 100), judge_outcome, what
     the server says of its model, and the log-probabilities that the scores are made of. Every
-    answer is kept: nothing is paid for twice, and the same command goes on where one was stopped.
+    answer is kept: nothing is paid for twice, and the same command goes on where one was stopped,
+    or asks again about the rows that had no answer.
 
     The default judge prompts are in our own words. For scores that compare with published ones give
     --suite the published suite. Suites that ask for words (TRUE, FALSE, ...) work too.
@@ -91,6 +93,13 @@ def judge(
         click.echo(json.dumps(summary, ensure_ascii=False))
     elif not quiet:
         click.echo(text(summary, output))
+    if summary["passing"]:
+        click.echo(
+            f"emscore: {summary['passing']:,} rows have no answer yet: "
+            "the same command asks about them again",
+            err=True,
+        )
+        raise SystemExit(INCOMPLETE)
 
 
 def text(summary: Mapping[str, Any], output: str) -> str:

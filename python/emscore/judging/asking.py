@@ -1,13 +1,15 @@
 """One judge at one endpoint: asked once about each text, within a budget."""
 
 import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from ..errors import EndpointError, RequestFailed
 from ..sampling.answers import HOPELESS
-from ..sampling.client import Check, Client
+from ..sampling.client import Client
 from . import protocol
 from .answers import Answers, key
 from .ledger import Ledger
@@ -16,6 +18,9 @@ from .protocol import Answer, Mode, Reading
 
 _PROBE = "Answer with the number 57 and nothing else."
 _DOUBTS = 2  # a server that fails now and then is not judged by its first reply
+
+#: What is wrong with an answer, in words; empty where nothing is.
+Fault = Callable[[Answer], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +80,16 @@ class Judge:
             RequestFailed: It does not answer, or another model does.
             BudgetError: There is no money left.
         """
-        doubts = iter(range(_DOUBTS))
-
-        def check(reply: dict[str, Any]) -> None:
-            said = protocol.answer(reply)
-            if not (said.top and self._is_mine(said)) and next(doubts, None) is not None:
-                raise ValueError("it is no answer of this judge with log-probabilities")
-
+        doubts = iter(range(min(_DOUBTS, self._client.endpoint.attempts - 1)))
         try:
-            said = await self._answer(_PROBE, Mode.LOGPROBS, check)
+            said = await self._answer(_PROBE, Mode.LOGPROBS, self._probe_fault, doubts)
         except RequestFailed as error:
             if error.kind != "rejected":
                 raise
-            said = await self._answer(_PROBE, Mode.SAMPLED, protocol.answer)
+            said = await self._answer(_PROBE, Mode.SAMPLED, self._stranger, iter(()))
             self._gives_logprobs, self.note = False, "the endpoint refuses log-probabilities"
-        if not self._is_mine(said):
-            raise EndpointError("model", self._stranger(said))
+        if stranger := self._stranger(said):
+            raise EndpointError("model", stranger)
         if self._gives_logprobs and not said.top:
             self._gives_logprobs, self.note = False, "the endpoint gives no log-probabilities"
         if protocol.numbers_are_tokens(said.top) is False:
@@ -109,9 +108,9 @@ class Judge:
             BudgetError: There is no money left.
         """
         mode = self.mode(prompt)
-        check = partial(self._check, mode=mode)
+        fault = partial(self._fault, mode=mode)
         try:
-            said = await self._answer(prompt.message(question, response), mode, check)
+            said = await self._answer(prompt.message(question, response), mode, fault, repeat(0))
         except RequestFailed as error:
             self._hope(error)
             return Judgement(Reading(error.kind, None, None), None, None)
@@ -129,24 +128,43 @@ class Judge:
                 f"the last one: {error}",
             )
 
-    async def _answer(self, message: str, mode: Mode, check: Check) -> Answer:
-        """The answer that is kept, or that of a request in flight, or of a new one."""
+    async def _answer(
+        self, message: str, mode: Mode, fault: Fault, doubts: Iterator[int]
+    ) -> Answer:
+        """The answer that is kept, or that of a request in flight, or of a new one.
+
+        Args:
+            message: What is asked.
+            mode: How it is asked.
+            fault: What may be wrong with an answer: such a one is asked for again, while there are
+                doubts left, and never kept.
+            doubts: One for each time.
+        """
         body = protocol.request(self.model, message, mode)
         name = key(self._client.endpoint.url, body)
-        if known := self._answers.find(name):
+        if (known := self._answers.find(name)) and not fault(known):
             self.reused += 1
             return known
         if name in self._asking:
             self.reused += 1
             return await asyncio.shield(self._asking[name])
-        task = self._asking[name] = asyncio.ensure_future(self._pay(name, body, check))
+        pay = self._pay(name, body, fault, doubts)
+        task = self._asking[name] = asyncio.ensure_future(pay)
         try:
             return await task
         finally:
             del self._asking[name]
 
-    async def _pay(self, name: bytes, body: dict[str, Any], check: Check) -> Answer:
+    async def _pay(
+        self, name: bytes, body: dict[str, Any], fault: Fault, doubts: Iterator[int]
+    ) -> Answer:
         endpoint = self._client.endpoint
+
+        def check(reply: dict[str, Any]) -> None:
+            wrong = fault(protocol.answer(reply))
+            if wrong and next(doubts, None) is not None:
+                raise ValueError(wrong)
+
         async with self._places:  # so that what is booked is what is on its way
             number = await self._ledger.book(self._ledger.prices.most(body) * endpoint.attempts)
             try:
@@ -160,23 +178,27 @@ class Judge:
                 self._ledger.fail(number, body, error.kind, 1)
                 raise
             said = protocol.answer(reply.body)
-            self._answers.keep(name, said)
+            if not fault(said):
+                self._answers.keep(name, said)
             self._ledger.settle(number, body, said, reply.attempts)
             return said
 
-    def _check(self, reply: dict[str, Any], mode: Mode) -> None:
-        """Refuses replies that are not this judge's."""
-        said = protocol.answer(reply)
-        if not self._is_mine(said):
-            raise ValueError(self._stranger(said))
+    def _fault(self, said: Answer, mode: Mode) -> str:
+        """What makes it no answer of this judge."""
         needs_top = mode is Mode.LOGPROBS and said.finish_reason != "content_filter"
-        if needs_top and not said.top:
-            raise ValueError("it has no log-probabilities")
+        no_top = "it has no log-probabilities" if needs_top and not said.top else ""
+        return self._stranger(said) or no_top
 
-    def _is_mine(self, said: Answer) -> bool:
-        return protocol.is_model(self._name, said.model)
+    def _probe_fault(self, said: Answer) -> str:
+        """What makes it no answer to build on: a server that is mended must be asked anew."""
+        digits = protocol.numbers_are_tokens(said.top) is False
+        no_score = "its log-probabilities hold no scores" if digits or not said.top else ""
+        return self._stranger(said) or no_score
 
     def _stranger(self, said: Answer) -> str:
+        """Who has answered, where it is not this judge."""
+        if protocol.is_model(self._name, said.model):
+            return ""
         return (
             f"asked for {self.model!r}, {self._client.endpoint.url} answers as {said.model!r}: "
             f"correct --model, or say --served-as {said.model!r} if that is its name there"

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from itertools import count, repeat
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from .._emscore import InputError, __version__
 from ..progress import Progress
+from ..sampling.answers import PASSING
 from ..sampling.client import Client
 from ..sampling.endpoint import Endpoint
 from ..sampling.journal import Journal
@@ -37,6 +38,7 @@ class Summary(TypedDict):
 
     rows: int
     outcomes: dict[str, int]
+    passing: int  # rows that the same call asks about again
     judge: str
     models: list[str]  # that answered, by the server's word
     endpoint: str
@@ -55,8 +57,9 @@ class Job:
     """An async context manager; the arguments are those of `judge`.
 
     Args:
-        journal: Where the ledger's entries are kept until the output is whole; None where nothing
-            shall outlive the process.
+        journal: Where the ledger's entries are kept until no row is left to ask about; None where
+            nothing shall outlive the process.
+        asked: What makes two runs with a journal the same run, besides the judge and its prompts.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Job:
         cache: str | os.PathLike[str] | None,
         progress: Progress | None,
         journal: Path | None = None,
+        asked: Mapping[str, str] | None = None,
     ) -> None:
         if budget is not None and prices is None:
             raise InputError("a budget needs prices: those of a million prompt and answer tokens")
@@ -81,6 +85,7 @@ class Job:
         self.outcomes: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
         self.score_types: Counter[str] = Counter()
+        self.passing = 0
         self.done = bytearray()
         """A byte for each row: 1 once it is judged."""
         self._budget = budget
@@ -91,11 +96,17 @@ class Job:
         self._finished = 0
         self._journal_path = journal
         self._journal: Journal | None = None
+        self._identity = {
+            "journal of": "emscore judge",
+            "model": model,
+            "prompts": self.prompts.hash,
+            **(asked or {}),
+        }
 
     async def __aenter__(self) -> "Job":
         async with AsyncExitStack() as stack:
             if self._journal_path is not None:
-                journal = Journal(self._journal_path, {"journal of": "emscore judge"})
+                journal = Journal(self._journal_path, self._identity)
                 self._journal = stack.enter_context(journal)
             self.ledger = Ledger(self._journal, self._prices, self._budget)
             answers = stack.enter_context(Answers(self._cache))
@@ -113,8 +124,8 @@ class Job:
         await self._stack.aclose()
 
     def finish(self) -> None:
-        """Ends the journal: the output is whole."""
-        if self._journal is not None:
+        """Ends the journal, unless rows of the output, now whole, are to be asked about again."""
+        if self._journal is not None and not self.passing:
             self._journal.remove()
 
     async def judged(self, rows: Rows, schema: pa.Schema) -> AsyncGenerator[pa.RecordBatch, None]:
@@ -136,6 +147,7 @@ class Job:
         return {
             "rows": sum(self.outcomes.values()),
             "outcomes": dict(self.outcomes.most_common()),
+            "passing": self.passing,
             "judge": self.model,
             "models": sorted(self.models),
             "endpoint": self.endpoint.url,
@@ -179,6 +191,7 @@ class Job:
                 self.judge.ask(prompt, question, response) for prompt in prompts
             )
             said = {prompt.name: one for prompt, one in zip(prompts, answers, strict=True)}
+            self.passing += any(one.reading.outcome in PASSING for one in answers)
         self.done[place] = 1
         self._finished += 1
         if self._progress is not None:

@@ -114,6 +114,9 @@ async def judge_to(
 ) -> Summary:
     """Like `judge`, from files to a file; what was interrupted goes on with the same call.
 
+    So does what has rows without an answer that may have one the next time: only they are asked
+    about again.
+
     Args:
         source: As `data` of `judge`, and so are the others.
         output: File to write, .arrow or .parquet. Its ledger (what was asked, spent and answered)
@@ -127,10 +130,11 @@ async def judge_to(
 
     Raises:
         OutputError: The output exists or cannot be written.
-        ResumeError: Another run is writing it.
+        ResumeError: Another run is writing it, or has left it unfinished.
     """
     path = Path(output)
-    require_writable(path, overwrite)
+    journal = path.with_name(f"{path.name}.journal")
+    require_writable(path, overwrite or journal.exists())
     every = rows(source, question_column, response_column)
     if audit is not None:
         part = rows(audit, question_column, response_column)
@@ -146,7 +150,12 @@ async def judge_to(
         served_as=served_as,
         cache=cache,
         progress=progress,
-        journal=path.with_name(f"{path.name}.journal"),
+        journal=journal,
+        asked={
+            name: str(given)
+            for name, given in (("source", source), ("audit", audit))
+            if isinstance(given, str | os.PathLike)
+        },
     )
     schema = columns.schema(chosen.schema, job.prompts.all)
     async with job:

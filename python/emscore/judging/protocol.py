@@ -32,7 +32,10 @@ _EXCESS = 1.01  # probabilities may sum to this much, with rounding
 _NEVER = -9999.0  # how vLLM writes the logarithm of 0, which JSON cannot
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
-_LEADING_NUMBER = re.compile(r"""[\s"'*([]*([0-9]{1,3}(?:\.[0-9]+)?)(?![0-9])""")
+_LEADING_NUMBER = re.compile(
+    r"""[\s"'*([]*([0-9]{1,3}(?:\.[0-9]+)?)(?!\.?[0-9])"""
+    r"""(?![\s"'*()]*(?:/|out\s+of)\s*(?!100(?:\.0+)?(?!\.?[0-9]))[0-9])"""  # 7/10 is not 7 of 100
+)
 
 
 class Mode(Enum):

@@ -26,6 +26,7 @@ PROBABILITY = "audit_probability"
 _QUESTION = ("question", "prompt", "question_text", "user", "messages")
 _RESPONSE = ("response", "answer", "completion", "output", "generated_text", "messages")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+_TEXT_PARTS = ("text", "input_text", "output_text")  # others are images and the like
 _BATCH = 1024  # rows
 _BLOCK = 1 << 26  # bytes of text that are parsed at a time; no row may be longer
 
@@ -132,12 +133,17 @@ def _digest(question: str, response: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _turn(chat: list[dict[str, Any]], role: str) -> str:
+def _turn(chat: list[dict[str, Any] | None], role: str) -> str:
     """The last message of a role; a question is the last before the last answer."""
-    answers = [at for at, turn in enumerate(chat) if turn["role"] == "assistant"]
+    turns = [turn for turn in chat if turn is not None]
+    answers = [at for at, turn in enumerate(turns) if turn["role"] == "assistant"]
     if role == "user" and answers:
-        chat = chat[: answers[-1]]
-    return next((turn["content"] for turn in reversed(chat) if turn["role"] == role), "")
+        turns = turns[: answers[-1]]
+    content = next((turn["content"] for turn in reversed(turns) if turn["role"] == role), None)
+    if isinstance(content, list):  # as the engine joins its parts
+        parts = [part for part in content if part is not None and part["type"] in _TEXT_PARTS]
+        return "\n".join(part["text"] or "" for part in parts)
+    return content or ""
 
 
 def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, ...]) -> str:
@@ -149,11 +155,35 @@ def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, .
             f"name it with --{role}-column"
         )
     kind = schema.field(name).type
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    chat = name == "messages" and pa.types.is_list(kind)
-    if not (chat or any(fits(value) for fits in _TEXTS)):
-        raise InputError(f"the {role} column {name} holds {kind}, not text")
+    if not (_is_text(kind) or (name == "messages" and _is_chat(kind))):
+        raise InputError(f"the {role} column {name} holds {kind}, not text or a chat")
     return name
+
+
+def _is_text(kind: pa.DataType | None) -> bool:
+    if kind is None:
+        return False
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(fits(value) for fits in _TEXTS)
+
+
+def _is_chat(kind: pa.DataType) -> bool:
+    """Whether it is a list of messages with role and content, a text or a list of parts."""
+    message = _members(kind)
+    content = message.get("content")
+    return (
+        content is not None
+        and _is_text(message.get("role"))
+        and (_is_text(content) or all(_is_text(_members(content).get(n)) for n in ("type", "text")))
+    )
+
+
+def _members(kind: pa.DataType) -> dict[str, pa.DataType]:
+    """The types in the structs of a list, by name."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not listed or not pa.types.is_struct(kind.value_type):
+        return {}
+    return {field.name: field.type for field in kind.value_type}
 
 
 def _dataset(source: Source) -> ds.Dataset:

@@ -1,7 +1,8 @@
 """Requests of a plan, sent, and what came of each."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypedDict
 
@@ -21,7 +22,9 @@ class Sample(TypedDict):
 
     `outcome` is ok; or empty, where the model said nothing; or the kind of a `RequestFailed`.
     Token counts are None where the server does not tell, `completion_tokens` also where one
-    request asked for several answers, whose sum alone is told. `latency` is in seconds.
+    request asked for several answers, whose sum alone is told. `usage` is what to add up, prompt
+    and completion tokens of the request: with the first of its samples, and 0 with the others.
+    `latency` is in seconds.
     """
 
     at: int
@@ -32,6 +35,7 @@ class Sample(TypedDict):
     seed: int | None
     prompt_tokens: int | None
     completion_tokens: int | None
+    usage: tuple[int, int]
     served_model: str | None
     latency: float | None
     request_hash: str
@@ -48,14 +52,15 @@ class Sampler:
     async def ask(self, tasks: Sequence[Task]) -> list[Sample]:
         """Sends one request for samples that differ in their number alone.
 
-        Where the server gives fewer answers than asked, the rest is asked for one by one, from
-        then on.
+        Returns:
+            What came of the first of them. Where the server gives fewer answers than asked, or
+            rejects to be asked for several, the rest is left: each is then to be asked for alone.
 
         Raises:
             EndpointError: The endpoint cannot be used.
         """
-        if self._singly and len(tasks) > 1:
-            return [(await self.ask([task]))[0] for task in tasks]
+        if self._singly:
+            tasks = tasks[:1]
         body = self.plan.body(tasks[0], len(tasks))
         name, seed = request_hash(body), body.get("seed")
         try:
@@ -65,25 +70,55 @@ class Sampler:
         except RequestFailed as error:
             if error.kind == "rejected" and len(tasks) > 1:
                 self._singly = True
-                return await self.ask(tasks)
+                return []
             return [_failed(task, error, seed, name) for task in tasks]
         choices = reply.body["choices"][: len(tasks)]
-        usage = reply.body.get("usage") or {}
+        self._singly = self._singly or len(choices) < len(tasks)
+        usage = reply.body.get("usage")
+        prompt, completion = (_count(usage, f"{each}_tokens") for each in ("prompt", "completion"))
         samples = [
-            _sample(task, choice, reply.body, usage if len(tasks) == 1 else {}, seed, name)
+            _sample(task, choice, reply.body, seed, name)
             for task, choice in zip(tasks, choices, strict=False)
         ]
         for sample in samples:
             sample["latency"] = reply.latency
-            sample["prompt_tokens"] = _count(usage, "prompt_tokens")
-        if rest := tasks[len(choices) :]:
-            self._singly = True
-            samples += await self.ask(rest)
+            sample["prompt_tokens"] = prompt
+            sample["completion_tokens"] = completion if len(tasks) == 1 else None
+        samples[0]["usage"] = prompt or 0, completion or 0
         return samples
 
 
+class _Work:
+    """The requests still to be sent: those of the plan, and what servers left of them."""
+
+    def __init__(self, requests: Iterable[list[Task]]) -> None:
+        self._requests = iter(requests)
+        self._left: deque[list[Task]] = deque()
+        self._taken = 0
+        self._changed = asyncio.Condition()
+
+    async def take(self) -> list[Task] | None:
+        """The next request; waits while one on its way may leave something."""
+        async with self._changed:
+            while True:
+                tasks = self._left.popleft() if self._left else next(self._requests, None)
+                if tasks or not self._taken:
+                    self._taken += bool(tasks)
+                    return tasks
+                await self._changed.wait()
+
+    async def done(self, left: Sequence[Task]) -> None:
+        """A request that was taken has its answer, which leaves these samples."""
+        async with self._changed:
+            self._taken -= 1
+            self._left += [[task] for task in left]
+            self._changed.notify_all()
+
+
 async def stream(
-    samplers: Sequence[Sampler], requests: Iterable[list[Task]]
+    samplers: Sequence[Sampler],
+    requests: Iterable[list[Task]],
+    keep: Callable[[list[Sample]], object] | None = None,
 ) -> AsyncGenerator[list[Sample], None]:
     """Sends requests, as many at once as the endpoints take, and gives what comes as it comes.
 
@@ -91,23 +126,33 @@ async def stream(
     none while nobody takes the answers: memory stays bounded by the requests in flight. The
     samples of one request come together.
 
+    Args:
+        samplers: One for each endpoint.
+        requests: Samples that go into one request, for each request.
+        keep: Called with samples the moment they arrive, however long they then wait here.
+
     Raises:
         EndpointError: An endpoint cannot be used, or nothing but failures comes from it.
     """
-    source = iter(requests)
+    work = _Work(requests)
     arrived: asyncio.Queue[list[Sample] | BaseException | None] = asyncio.Queue(maxsize=64)
 
-    async def work(sampler: Sampler) -> None:
+    async def ask(sampler: Sampler) -> None:
         try:
-            for tasks in source:
-                await arrived.put(await sampler.ask(tasks))
+            while tasks := await work.take():
+                samples = await sampler.ask(tasks)
+                if samples and keep is not None:
+                    keep(samples)
+                await work.done(tasks[len(samples) :])
+                if samples:
+                    await arrived.put(samples)
         except Exception as error:
             await arrived.put(error)
         else:
             await arrived.put(None)
 
     workers = [
-        asyncio.create_task(work(sampler))
+        asyncio.create_task(ask(sampler))
         for sampler in samplers
         for _ in range(sampler.client.endpoint.max_concurrency)
     ]
@@ -156,12 +201,7 @@ def _check(body: dict[str, Any]) -> None:
 
 
 def _sample(
-    task: Task,
-    choice: dict[str, Any],
-    body: dict[str, Any],
-    usage: dict[str, Any],
-    seed: int | None,
-    name: str,
+    task: Task, choice: dict[str, Any], body: dict[str, Any], seed: int | None, name: str
 ) -> Sample:
     """The sample in one choice of a reply."""
     message = choice.get("message") or {}
@@ -180,7 +220,8 @@ def _sample(
         finish_reason=_clean(finish),
         seed=seed,
         prompt_tokens=None,
-        completion_tokens=_count(usage, "completion_tokens"),
+        completion_tokens=None,
+        usage=(0, 0),
         served_model=_clean(body.get("model")),
         latency=None,
         request_hash=name,
@@ -198,6 +239,7 @@ def _failed(task: Task, error: RequestFailed, seed: int | None, name: str) -> Sa
         seed=seed,
         prompt_tokens=None,
         completion_tokens=None,
+        usage=(0, 0),
         served_model=None,
         latency=None,
         request_hash=name,

@@ -93,6 +93,16 @@ class Plan:
                 raise SuiteError(f"the {what} {twice[0]!r} is given twice")
         if wrong := [name for name in _OWN if name in self.parameters]:
             raise SuiteError(f"{wrong[0]} cannot be a parameter: it is set for each request")
+        for name in ("max_tokens", "max_completion_tokens"):
+            most = self.parameters.get(name)
+            if most is not None and (type(most) is not int or most < 1):
+                raise SuiteError(f"{name} must be a number from 1 on, not {most!r}")
+        try:
+            json.dumps(self.identity(), ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise SuiteError(
+                f"a parameter, a condition or a name cannot be sent as JSON: {error}"
+            ) from None
         if "{prompt}" not in self.template:
             raise SuiteError(f"the template {self.template!r} has no {{prompt}} in it")
         sizes = [len(each.paraphrases) * self.wanted(each) for each in self.suite.questions]

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .answers import PASSING, Sample
@@ -22,18 +22,26 @@ class Run:
         self.left = len(plan)
         self.tokens = 0
         self.findings: list[Finding] | None = None
+        self._base: str | None = None
         for place, record in journal.replay():
             if "checks" in record:
                 self.findings = [Finding(**finding) for finding in record["checks"]]
+                self._base = record.get("base")
             else:
                 self._place(record, place)
         self.resumed = len(plan) - self.left
         self.tokens = 0  # of this run alone
 
-    def note(self, findings: list[Finding]) -> None:
-        """Keeps what the checks found, so that they are made once."""
-        self.findings = findings
-        self.journal.append([{"checks": [finding._asdict() for finding in findings]}])
+    def note(self, findings: list[Finding], base: str | None) -> None:
+        """Keeps what the checks found, with that base model, so that they are made once."""
+        self.findings, self._base = findings, base
+        checks = [finding._asdict() for finding in findings]
+        self.journal.append([{"checks": checks, "base": base}])
+
+    def needs_checks(self, base: str | None) -> bool:
+        """Whether something is left to ask, and checks that no earlier run has made."""
+        made = self.findings is not None and base in (None, self._base)
+        return self.left > 0 and not made
 
     def take(self, samples: list[Sample]) -> None:
         """Keeps samples that have arrived together."""
@@ -53,7 +61,7 @@ class Run:
         self.left -= settled - self.settled[at]
         self.places[at] = place
         self.settled[at] = settled
-        self.tokens += (record["prompt_tokens"] or 0) + (record["completion_tokens"] or 0)
+        self.tokens += sum(_usage(record))
 
 
 class Tally:
@@ -72,8 +80,9 @@ class Tally:
             found = row(plan, each)
             self.outcomes[each["outcome"]] += 1
             self.capped += each["finish_reason"] == "length"
-            self.prompt_tokens += each["prompt_tokens"] or 0
-            self.completion_tokens += each["completion_tokens"] or 0
+            prompt, completion = _usage(each)
+            self.prompt_tokens += prompt
+            self.completion_tokens += completion
             if each["served_model"] not in (None, found["checkpoint"]):
                 self.other_model[str(each["served_model"])] += 1
             where = found["checkpoint"], found["condition"], found["question_id"]
@@ -84,3 +93,10 @@ class Tally:
                 self.duplicates += answer in seen
                 seen.add(answer)
             yield found
+
+
+def _usage(sample: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens to count; in older journals each sample has its own alone."""
+    own = sample["prompt_tokens"] or 0, sample["completion_tokens"] or 0
+    prompt, completion = sample.get("usage", own)
+    return prompt, completion

@@ -110,13 +110,13 @@ async def sample_to(
     with Journal(path, plan.identity()) as journal:
         run = Run(plan, journal)
         async with Client(_endpoint(endpoint)) as client:
-            if run.left and checks and run.findings is None:
-                run.note(await examine(client, plan, base))
+            if checks and run.needs_checks(base):
+                run.note(await examine(client, plan, base), base)
             requests = plan.requests(lambda at: not run.settled[at])
-            async with aclosing(stream([Sampler(client, plan)], requests)) as arriving:
+            samplers = [Sampler(client, plan)]
+            async with aclosing(stream(samplers, requests, run.take)) as arriving:
                 reported = 0.0
-                async for samples in arriving:
-                    run.take(samples)
+                async for _ in arriving:
                     if progress and monotonic() - reported > SECONDS_A_REPORT:
                         reported = monotonic()
                         progress(len(plan) - run.left, len(plan), run.tokens)

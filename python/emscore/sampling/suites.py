@@ -120,7 +120,7 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             line = f"line {mark.line + 1}: " if mark else ""
             raise SuiteError(f"{where}, {line}not valid YAML: {error.problem}") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise SuiteError(f"{where}: not valid YAML: {error}") from error
 
     def questions(self) -> Iterator[Question]:
@@ -145,9 +145,11 @@ class _Reader:
             what, convert = _FIELDS[name]
             if value.tag == "tag:yaml.org,2002:null":
                 continue
-            found = self.loader.construct_object(value, deep=True)
+            found = self.value(value)
             if (converted := convert(found)) is None:
                 raise self.error(value, f"{name} must be {what}, not {_shown(found)}")
+            if not _is_unicode(converted):
+                raise self.error(value, f"{name} holds half of a surrogate pair, which is no text")
             values[name] = converted
         for name in ("id", "paraphrases"):
             if name not in values:
@@ -162,6 +164,15 @@ class _Reader:
             raise self.error(node, f"{question.id} is a {question.type} without judge_prompts")
         return question
 
+    def value(self, node: yaml.Node) -> object:
+        """What a node stands for."""
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except yaml.MarkedYAMLError as error:
+            raise self.error(node, f"not valid YAML: {error.problem}") from error
+        except Exception as error:  # whatever YAML's own types make of a wrong text
+            raise self.error(node, f"this cannot be read as {node.tag}: {error}") from error
+
     def fields(self, node: yaml.Node) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """The keys of a question, and what stands beside each."""
         if not isinstance(node, yaml.MappingNode):
@@ -170,7 +181,10 @@ class _Reader:
         for key, _ in node.value:
             if own.count(key.value) > 1:
                 raise self.error(key, f"{key.value!r} is given twice")
-        self.loader.flatten_mapping(node)
+        try:
+            self.loader.flatten_mapping(node)
+        except yaml.MarkedYAMLError as error:
+            raise self.error(node, f"not valid YAML: {error.problem}") from error
         return {str(key.value): (key, value) for key, value in node.value}
 
     def error(self, node: yaml.Node | None, problem: str) -> SuiteError:
@@ -180,6 +194,14 @@ class _Reader:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _is_unicode(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _texts(value: object) -> tuple[str, ...] | None:

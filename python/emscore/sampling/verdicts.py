@@ -12,10 +12,19 @@ from ..errors import EndpointError, RequestFailed
 #: Longer than this, nobody waits for: the run stops, and can be resumed.
 MOST_PATIENCE = 3600.0
 
-_NO_MODEL = re.compile(r"\bmodel\b.*\b(not found|not exist|not served|invalid|unknown)\b", re.S)
+# "The model `x` does not exist", "unknown model: x"; not "the model produced invalid content".
+_NO_MODEL = re.compile(
+    r"\bmodel\b(\W*\S+)?\W+(\w+ )?(not (be )?found|not exist|not served|is invalid|is unknown)\b"
+    r"|\b(invalid|unknown|no such|not a valid) model( name| id|[:.]| ?[`'\"]|$)"
+)
+_FILTERED = re.compile(
+    r"content[ _-](filter|policy)|content management|\bmoderation\b"
+    r"|\b(input|prompt|message|request)s? (was|were|has been|have been) flagged"
+)
 _TOO_LONG = re.compile(
     r"context.{0,10}(length|window|size)|maximum context|too long|too many tokens"
 )
+_OF_THE_REQUEST = (400, 403, 413, 422)  # statuses that may be about one request's text alone
 
 
 def of_status(status: int, content: bytes, server: str) -> EndpointError | RequestFailed:
@@ -27,16 +36,20 @@ def of_status(status: int, content: bytes, server: str) -> EndpointError | Reque
     code, told = explained(content)
     said = f"{status}{f': {told}' if told else ''}"
     low = f"{code} {told}".lower()
-    if status in (401, 403) and "content" not in code:
+    if status in _OF_THE_REQUEST and _FILTERED.search(low):
+        return RequestFailed("content_filter", f"a content filter refused: {said}", status)
+    if status in _OF_THE_REQUEST and (status == 413 or _TOO_LONG.search(low)):
+        return RequestFailed("too_long", f"longer than the model can read: {said}", status)
+    if code == "model_not_found" or (status in (400, 404, 422) and _NO_MODEL.search(low)):
+        return EndpointError(
+            "model", f"{server} does not serve this model ({said}): compare with its /models"
+        )
+    if status in (401, 403):
         return EndpointError(
             "auth", f"{server} refuses the API key ({said}): check the key and what it may use"
         )
     if status == 402 or (status == 429 and "insufficient_quota" in low):
         return EndpointError("quota", f"the account at {server} has no credit left ({said})")
-    if status in (400, 404, 422) and (code == "model_not_found" or _NO_MODEL.search(low)):
-        return EndpointError(
-            "model", f"{server} does not serve this model ({said}): compare with its /models"
-        )
     if status in (404, 405) or 300 <= status < 400:
         return EndpointError(
             "path",
@@ -50,10 +63,6 @@ def of_status(status: int, content: bytes, server: str) -> EndpointError | Reque
         )
     if status >= 500 or status in (408, 409, 425):
         return RequestFailed("server_error", f"{server} failed: {said}", status)
-    if "content_filter" in low or "content_policy" in low or "content management" in low:
-        return RequestFailed("content_filter", f"a content filter refused: {said}", status)
-    if status == 413 or _TOO_LONG.search(low):
-        return RequestFailed("too_long", f"longer than the model can read: {said}", status)
     return RequestFailed("rejected", f"{server} rejects the request: {said}", status)
 
 

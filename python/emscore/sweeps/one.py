@@ -99,12 +99,11 @@ async def _sample(
 ) -> None:
     """Asks for what is missing, and has it scored as it comes."""
     moved(len(plan) - run.left, run.tokens, scored.rate)
-    if spec.checks and run.findings is None:
-        run.note(await examine(client, plan, spec.base))
+    if spec.checks and run.needs_checks(spec.base):
+        run.note(await examine(client, plan, spec.base), spec.base)
     requests = plan.requests(lambda at: not run.settled[at])
-    async with aclosing(stream([Sampler(client, plan)], requests)) as arriving:
+    async with aclosing(stream([Sampler(client, plan)], requests, run.take)) as arriving:
         async for samples in arriving:
-            run.take(samples)
             await scored.add([sample for sample in samples if run.settled[sample["at"]]])
             moved(len(plan) - run.left, run.tokens, scored.rate)
 

@@ -131,14 +131,25 @@ def identity(spec: Sweep, scorer_id: str) -> dict[str, Any]:
 
 @dataclass
 class _Place:
-    """An endpoint at work: what it lists as served (None where it does not tell)."""
+    """An endpoint at work.
+
+    Attributes:
+        server: As the sweep file has it.
+        client: Open.
+        listed: What it lists as served; None where it does not tell.
+        failing: Checkpoints that it gives no answers of, while it answers.
+        usable: Whether it answers.
+    """
 
     server: Server
     client: Client
     listed: frozenset[str] | None
+    failing: set[str] = field(default_factory=set)
     usable: bool = True
 
     def serves(self, entry: Entry) -> bool:
+        if entry.name in self.failing:
+            return False
         if entry.adapter is not None:
             return self.server.adapters
         return self.listed is None or entry.name in self.listed
@@ -158,7 +169,8 @@ class _Runner:
         self._watch = watch
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
-        self._error: EndpointError | None = None
+        self._error: EndpointError | None = None  # of the last endpoint that was lost
+        self._why: dict[str, str] = {}  # a checkpoint has no answers, by its name
 
     async def run(self) -> None:
         """Asks for all that is missing."""
@@ -185,11 +197,13 @@ class _Runner:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-        if self.pending and self._error:
+        if self._error and self.pending and not any(place.usable for place in places):
             left = f"{len(self.pending):,} of {len(self.spec.checkpoints):,} checkpoints are left"
             raise EndpointError(
                 self._error.kind, f"{self._error}; {left}: the same command goes on from here"
             )
+        for entry in self.pending:
+            self.failed[entry.name] = self._why.get(entry.name, str(self._error))
 
     async def _work(self, place: _Place) -> None:
         """Takes checkpoints that this endpoint serves, until nothing is left for it."""
@@ -200,9 +214,15 @@ class _Runner:
                 self.failed[entry.name] = str(error)
                 self._trouble(f"{entry.name} is left out: {error}")
             except EndpointError as error:
-                place.usable = False
+                others_come = await _others_come(error, place.client)
                 self.pending.appendleft(entry)
-                self._lost(error)
+                if others_come:
+                    place.failing.add(entry.name)
+                    self._why[entry.name] = str(error)
+                    self._trouble(f"{entry.name} gets no answers: {error}")
+                else:
+                    place.usable = False
+                    self._lost(error)
             finally:
                 self.state.active.pop(entry.name, None)
                 async with self._changed:
@@ -247,21 +267,24 @@ class _Runner:
         self._watch(self.state)
 
     def _require_served(self, places: list[_Place]) -> None:
-        """Checks before anything is asked that each checkpoint has an endpoint."""
-        homeless = [each for each in self.pending if not any(p.serves(each) for p in places)]
-        if not homeless:
-            return
-        names = ", ".join(each.name for each in homeless[:5])
+        """Checks before anything is asked that each checkpoint, and the base, has an endpoint."""
+        wanted = [*self.pending]
+        if self.spec.checks and self.spec.base:
+            wanted.append(Entry(self.spec.base))
+        homeless = [each for each in wanted if not any(p.serves(each) for p in places)]
+        names = ", ".join(dict.fromkeys(each.name for each in homeless[:5]))
         more = f" and {len(homeless) - 5:,} more" if len(homeless) > 5 else ""
-        if any(each.adapter for each in homeless):
+        if any(e.adapter for e in homeless) and not any(s.adapters for s in self.spec.servers):
             raise InputError(
                 f"no endpoint loads the LoRA adapters of {names}{more}: add adapters = true to one "
                 "of [[endpoints]]"
             )
-        has = sorted(name for place in places for name in place.listed or ())
-        raise EndpointError(
-            "model", f"no endpoint serves {names}{more}, but {', '.join(has[:10]) or 'nothing'}"
-        )
+        if homeless and not self._error:  # an endpoint that is lost may have them
+            has = sorted(name for place in places for name in place.listed or ())
+            raise EndpointError(
+                "model",
+                f"no endpoint serves {names}{more}, but {', '.join(has[:10]) or 'nothing'}",
+            )
 
     def summary(self) -> SweepSummary:
         """Of all checkpoints that have rows, whichever run has got them."""
@@ -307,3 +330,16 @@ async def _listed(client: Client) -> frozenset[str] | None:
         if error.kind == "path":
             return None
         raise
+
+
+async def _others_come(error: EndpointError, client: Client) -> bool:
+    """Whether an endpoint may answer for others than the checkpoint that met this error."""
+    if error.kind != "failing":
+        return error.kind == "model"
+    try:
+        await client.get("models")
+    except RequestFailed:
+        return False
+    except EndpointError as why:
+        return why.kind == "path"  # no list, but an answer
+    return True

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,6 @@ def _server(table: Mapping[str, Any]) -> Server:
         raise InputError("each of [[endpoints]] needs a url")
     _checked("adapters", "true or false", _is(bool), table.get("adapters", False))
     _checked("at_once", "a number from 1 on", _count, table.get("at_once", 1))
-    for key in table.keys() - {"url", "api_key_env", "headers", *_SERVER_KEYS}:
-        _checked(f"{key} of [[endpoints]]", "a number", _is(int, float), table[key])
     mine = {key: table[key] for key in _SERVER_KEYS if key in table}
     return Server(Endpoint(**{key: table[key] for key in own if key in table}), **mine)
 
@@ -165,7 +164,8 @@ def _prices(table: Mapping[str, Any]) -> Mapping[str, float]:
     _known(table, ("prompt", "completion"), "[prices]")
     if len(table) == 1:
         raise InputError("[prices] needs both prompt and completion, in USD a million tokens")
-    return {key: _checked(key, "a number", _is(int, float), value) for key, value in table.items()}
+    what = "a number from 0 on"
+    return {key: _checked(f"{key} of [prices]", what, _amount, table[key]) for key in table}
 
 
 def _scorer(name: str, folder: Path) -> str:
@@ -196,8 +196,16 @@ def _tables(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+def _some_tables(value: Any) -> bool:
+    return _tables(value) and bool(value)
+
+
+def _some_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def _amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
 
 
 #: Keys that go to the `Plan` as they are.
@@ -215,13 +223,13 @@ _ASKED = (
 #: What each key of a sweep file must hold, in words and as a test.
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "output": ("the path of a folder", _is(str)),
-    "suites": ("a list of paths, or of default", _texts),
-    "endpoints": ("tables [[endpoints]]", _tables),
+    "suites": ("a list of paths, or of default, with one at least", _some_texts),
+    "endpoints": ("tables [[endpoints]], one at least", _some_tables),
     "checkpoints": ("tables [[checkpoints]]", _tables),
     "conditions": ("tables [[conditions]]", _tables),
     "samples": ("a number from 1 on", _count),
     "seed": ("a whole number", _is(int)),
-    "temperature": ("a number", _is(int, float)),
+    "temperature": ("a number from 0 on", _amount),
     "max_tokens": ("a number from 1 on", _count),
     "per_request": ("a number from 1 on", _count),
     "parameters": ("a table [parameters]", _is(dict)),
