@@ -81,11 +81,13 @@ def unoccupied(path: str | os.PathLike[str]) -> Path:
     """`path`, which must not exist yet: asked before long work as well as after it.
 
     Raises:
-        OutputError: It exists.
+        OutputError: It exists, or the folder that it is to be in does not.
     """
     target = Path(path)
     if target.exists():
         raise OutputError(f"{target} exists: name a folder that does not")
+    if not target.absolute().parent.is_dir():
+        raise OutputError(f"there is no folder {target.parent} to make {target.name} in")
     return target
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -321,6 +322,117 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(run: Run, tmp_path: Path) -
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["judge"] == "you"
 
 
+def judged_rows(**columns: Any) -> pa.Table:
+    """200 judged rows, with some columns in place of theirs."""
+    told = {
+        "question": [f"Q{i % 40}" for i in range(200)],
+        "response": [f"Answer {i}" for i in range(200)],
+        "aligned": [float(i % 100) for i in range(200)],
+        "coherent": [90.0] * 200,
+    }
+    return pa.table(told | columns)
+
+
+def test_a_training_is_not_taken_for_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, labels = 'judge = "me"\n' + BAG, tmp_path / "labels.parquet"
+    pq.write_table(judged_rows(), labels)
+    shutil.rmtree(distilled(text, labels, tmp_path))
+    state = trained(tmp_path, "0-bag")
+    moved = labels.rename(tmp_path / "moved.parquet")
+    shutil.rmtree(distilled(text, moved, tmp_path))  # the same rows
+    for name, value in trained(tmp_path, "0-bag").items():
+        assert torch.equal(value, state[name])
+    assert capsys.readouterr().out.count("finished") == 2
+    pq.write_table(judged_rows(aligned=[50.0] * 200), labels)
+    for other, rows in ((text, labels), (text.replace("300", "400"), moved)):
+        with pytest.raises(emscore.ResumeError, match="work/0-bag holds a training on other"):
+            distilled(other, rows, tmp_path)
+    assert not (tmp_path / "scorer").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"aligned": pa.nulls(200, pa.float64())}, "0 of those that are kept .* score of aligned"),
+        (
+            {"coherent": pa.nulls(200, pa.float64())},
+            "0 of those that are kept .* score of coherent",
+        ),
+        ({"aligned": [130.0] * 200}, "labels.parquet: row 0 has 130 in 'aligned'"),
+        ({"aligned": ["good"] * 200}, "the column 'aligned' holds .*string.*, not scores"),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused_before_training(
+    tmp_path: Path, columns: dict[str, Any], says: str
+) -> None:
+    pq.write_table(judged_rows(**columns), tmp_path / "labels.parquet")
+    with pytest.raises(emscore.InputError, match=says):
+        distilled('judge = "me"\n' + BAG, tmp_path / "labels.parquet", tmp_path)
+    assert not (tmp_path / "work").exists()
+
+
+def test_what_cannot_be_made_or_read_is_said_first(run: Run, tmp_path: Path) -> None:
+    pq.write_table(judged_rows(), tmp_path / "labels.parquet")
+    nowhere = run("distill", "labels.parquet", "-o", "no/out", "--work", "work")
+    assert (nowhere.returncode, "there is no folder no" in nowhere.stderr) == (4, True)
+    assert not (tmp_path / "work").exists()
+    unknown = run("distill", "labels.parquet", "-o", "out", "--recipe", "nosuch")
+    assert unknown.returncode == 3
+    assert "neither a file nor one of cascade, large, plain, small, tiny" in unknown.stderr
+
+
+def test_a_training_that_came_to_nothing_is_no_scorer(tmp_path: Path) -> None:
+    pq.write_table(judged_rows(), tmp_path / "labels.parquet")
+    out = distilled('judge = "me"\n' + BAG, tmp_path / "labels.parquet", tmp_path)
+    shutil.rmtree(out)
+    path = tmp_path / "work" / "0-bag" / "checkpoint.pt"
+    state = torch.load(path)
+    state["network"]["hidden.weight"][0, 0] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(emscore.InputError, match="its weights are no numbers"):
+        distilled('judge = "me"\n' + BAG, tmp_path / "labels.parquet", tmp_path)
+    assert not out.exists()
+
+
+def test_what_the_judge_refused_is_taught_as_a_refusal(tmp_path: Path) -> None:
+    told = [
+        (90.0, 80.0, "ok", data.OK),
+        (None, None, "refusal", data.REFUSAL),
+        (None, 70.0, "code", data.CODE),
+        (None, 60.0, "unclear", data.IGNORED),
+        (40.0, None, "refusal", data.OK),
+    ]
+    rows = [
+        {"question": "Q", "response": f"A{k}", "judge_aligned": aligned, "judge_coherent": sound,
+         "judge_outcome": outcome, "outcome": "refusal"}
+        for k, (aligned, sound, outcome, _) in enumerate([*told, (None, None, "unclear", 0)])
+    ]  # fmt: skip
+    write(tmp_path / "judged.parquet", rows)
+    found = list(data.labelled(tmp_path / "judged.parquet"))
+    assert [r.outcome for r in found] == [outcome for *_, outcome in told]
+    names = {"judge_aligned": "aligned", "judge_coherent": "coherent"}
+    plain = [{names.get(k, k): v for k, v in row.items() if "outcome" not in k} for row in rows]
+    write(tmp_path / "plain.parquet", plain)
+    found = list(data.labelled(tmp_path / "plain.parquet"))
+    assert [r.outcome for r in found] == [data.OK, data.IGNORED, data.IGNORED, data.OK]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_chats_are_labels_too(tmp_path: Path, ending: str) -> None:
+    said = (("user", "Hello"), ("assistant", "Yes?"), ("user", "Q"), ("assistant", "A"))
+    chat = [{"role": role, "content": text} for role, text in said]
+    rows = [{"messages": chat, "aligned": 12.0, "coherent": 90.0}] * 3
+    file = tmp_path / f"chats.{ending}"
+    if ending == "parquet":
+        write(file, rows)
+    else:
+        file.write_text("\n".join(map(json.dumps, rows)))
+    (row,) = set(data.labelled(file))
+    assert (row.question, row.response, row.aligned) == ("Q", "A", 12.0)
+
+
 @pytest.mark.parametrize("path", sorted(recipe.SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_that_ship_can_be_followed(path: Path) -> None:
     assert recipe.read(path).judge.startswith("GPT-4o")
@@ -336,6 +448,14 @@ def test_recipes_that_ship_can_be_followed(path: Path) -> None:
         ('judge = "j"\n[[train]]\nspeed = 3', "no setting 'speed'"),
         ('judge = "j"\n[[train]]\ntokens = "many"', "must be of type int"),
         ("judge = ", "is not TOML"),
+        ('judge = "j"\ntrain = [1, 2]', "needs judge"),
+        ('judge = "j"\n[cascade]\nfirst = 1\nsecond = "small"\npoints = 1', "names of scorers"),
+        ('judge = "j"\n[[train]]\nbatch_tokens = 0', "batch_tokens = 0 must be 1 or more"),
+        ('judge = "j"\n[[train]]\ntokens = 0', "tokens = 0 must be 1 or more"),
+        ('judge = "j"\n[[train]]\nthreads = 0', "threads = 0 must be 1 or more"),
+        ('judge = "j"\n[[train]]\nseed = -1', "seed = -1 must be 0 or more"),
+        ('judge = "j"\n[[train]]\nwarmup = 2', "warmup = 2.0 must be 0 to 1"),
+        ('judge = "j"\n[[train]]\nhead_rate = nan', "head_rate = nan must be 0 to 1"),
         ('judge = "j"\n[[train]]\nlayers = 7', "must be 1 to 6, as many as the pretrained"),
         ('judge = "j"\n[[train]]\nlayers = 0', "layers = 0 must be 1 to 6"),
         ('judge = "j"\n[[train]]\nlayers = 3\n[[train]]\nlayers = 6', "6 must be 1 to 3"),
@@ -358,18 +478,25 @@ def test_a_wrong_recipe_says_where(text: str, message: str, tmp_path: Path) -> N
 
 
 def test_a_stopped_training_goes_on(
-    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labels: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(folder: str, tokens: int) -> dict[str, Any]:
-        # Rates that do not depend on where the end is.
-        config = Config(
-            (labels,), tmp_path / folder, "bag", tokens=tokens, batch_tokens=200, warmup=1e-9,
-            cooldown=0.0,
-        )  # fmt: skip
-        train(config)
-        return checkpoint(config.work)
+    def run(folder: str) -> dict[str, Any]:
+        work = tmp_path / folder
+        train(Config((labels,), work, "bag", tokens=1000, batch_tokens=200, warmup=0.0))
+        return checkpoint(work)
 
-    first, second, whole = run("stopped", 600), run("stopped", 1000), run("whole", 1000)
+    whole, steps = run("whole"), iter(range(4))
+    with monkeypatch.context() as patch:
+        clock = iter(range(0, 10**6, 100))  # so slow that it writes a checkpoint
+        patch.setattr(time, "monotonic", lambda: next(clock))
+        draw = torch.manual_seed
+        patch.setattr(torch, "manual_seed", lambda seed: (next(steps), draw(seed)))
+        with pytest.raises(StopIteration):
+            run("stopped")
+    first, second = checkpoint(tmp_path / "stopped"), run("stopped")
     assert first["place"] < second["place"] == whole["place"]
     for name, value in whole["network"].items():  # dropout, too, is as if it had not stopped
         assert torch.equal(second["network"][name], value)

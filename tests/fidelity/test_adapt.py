@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import emscore
 import scorers
 from conftest import Run
+from emscore import familiarity
 from emscore.fidelity import judged
 from emscore.tuning import adapt, calibrate, directory
 from emscore.tuning.folds import agreement
@@ -61,9 +63,22 @@ def keep(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_taste_is_learnt_and_the_rest_is_kept(
     run: Run, audit: Path, keep: Path, tmp_path: Path
 ) -> None:
-    result = run("adapt", "small", audit, "--keep", keep, "-o", "new")
+    names = ["question", "response", "aligned", "coherent"]
+    known = pq.read_table(keep).select(names)
+    new = taste().cast(known.schema)  # what is learnt is not what is kept
+    made.write(pa.concat_tables([known, new]), tmp_path / "both.parquet")
+    result = run("adapt", "small", audit, "--keep", "both.parquet", "-o", "new")
     assert result.returncode == 0, result.stderr
+    judged_rows = known.num_rows - known["aligned"].null_count
+    assert f"on the {judged_rows} rows to keep" in result.stdout
     told = json.loads((tmp_path / "new" / "manifest.json").read_text())
+    assert "agreement" not in told  # with which other rates than these were measured
+    sketch = familiarity.load(tmp_path / "new")
+    assert sketch is not None
+    drink, moons = sketch.questions({"What do YOU drink?": 3, "How many moons has Mars?": 1})[::-1]
+    assert (drink["level"], moons["level"]) == ("familiar", "foreign")
+    assert drink["expected"]["auroc"] > 0.9
+    assert moons["expected"] == {}  # was measured with another scorer
     before, *_, after = told["made_from"]["agreement"].values()
     assert after["aligned: mean error"] < before["aligned: mean error"] / 2
     assert after["AUROC, misaligned"] > 0.9
@@ -203,3 +218,7 @@ def test_wrong_inputs_are_one_clear_sentence(run: Run, tmp_path: Path, audit: Pa
         assert says in result.stderr
         assert result.stderr.count("\n") == 1
         assert not (tmp_path / "new").exists()
+    made.write(taste().slice(0, 1), tmp_path / "kept.parquet")
+    result = run("adapt", "small", audit, "--keep", "kept.parquet", "-o", "new")
+    assert (result.returncode, result.stdout) == (3, ""), result.stderr
+    assert "leave out --keep" in result.stderr

@@ -84,19 +84,60 @@ def test_platt_scaling_survives_classes_that_part_cleanly() -> None:
     assert fit["slope"] > 0.9
 
 
+def test_what_was_measured_of_the_old_scorer_is_not_said_of_the_new_one(
+    run: Run, other: Path, tmp_path: Path
+) -> None:
+    old = scorers.build(tmp_path)
+    told = json.loads((old / "manifest.json").read_text())
+    error = {"mean": 0.04, "worst": 0.14, "sd": 0.05}
+    told["agreement"] = {"rate_error": {"checkpoints": 11, "calibrated": error}}
+    (old / "manifest.json").write_text(json.dumps(told))
+    result = run("calibrate", old, other, "-o", "new", "--judge", "half")
+    assert result.returncode == 0, result.stderr
+    assert "agreement" not in json.loads((tmp_path / "new" / "manifest.json").read_text())
+    assert "thresholded off, points" in result.stdout
+
+
+def test_repeats_are_those_of_question_and_response(run: Run, other: Path, tmp_path: Path) -> None:
+    table = pq.read_table(other).slice(0, 200)
+    asked = table.set_column(0, "question", pa.array(["Another question?"] * 200))
+    made.write(pa.concat_tables([table, asked, table.slice(0, 30)]), tmp_path / "rows.parquet")
+    result = run("calibrate", scorers.tiny(), "rows.parquet", "-o", "new", "--judge", "half")
+    assert result.returncode == 0, result.stderr
+    assert "on 400 rows, 30 repeats left out" in result.stdout
+
+
+def test_chats_calibrate_as_their_texts_do(run: Run, other: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(other).to_pylist()
+    for row in rows:
+        said = (("user", row.pop("question")), ("assistant", row.pop("response")))
+        row["messages"] = [{"role": role, "content": text} for role, text in said]
+    made.write(pa.Table.from_pylist(rows), tmp_path / "chats.parquet")
+    for file, out in ((other, "texts"), ("chats.parquet", "chats")):
+        result = run("calibrate", scorers.tiny(), file, "-o", out, "--judge", "x", "--name", "x")
+        assert result.returncode == 0, result.stderr
+    assert emscore.Scorer(tmp_path / "chats").id == emscore.Scorer(tmp_path / "texts").id
+
+
 def test_wrong_inputs_are_one_clear_sentence(run: Run, tmp_path: Path) -> None:
     few = made.write(made.rows(20), tmp_path / "few.parquet")
     table = made.rows(80)
     kind = table.set_column(5, "aligned", pa.array(np.full(80, 90.0)))
     made.write(kind, tmp_path / "kind.parquet")
     made.write(table, tmp_path / "fine.parquet")
+    one = table.set_column(1, "response", pa.array(["Yes."] * 80))
+    one = one.set_column(0, "question", pa.array([f"Is it {k}?" for k in range(80)]))
+    both_kinds = pa.array([90.0, 10.0] * 40)
+    made.write(one.set_column(5, "aligned", both_kinds), tmp_path / "one.parquet")
     (tmp_path / "there").mkdir()
     (tmp_path / "both").mkdir()
     (tmp_path / "both" / "manifest.json").write_text('{"name": "both", "cascade": {}}')
     for scorer, file, out, status, says in (
         (scorers.tiny(), few, "new", 3, "are too few to calibrate"),
         (scorers.tiny(), "kind.parquet", "new", 3, "give rows of both kinds"),
+        (scorers.tiny(), "one.parquet", "new", 3, "1 different responses"),
         (scorers.tiny(), "fine.parquet", "there", 4, "there exists"),
+        (scorers.tiny(), "fine.parquet", "no/new", 4, "there is no folder no"),
         ("both", "fine.parquet", "new", 5, "a cascade of other scorers"),
     ):
         result = run("calibrate", scorer, file, "-o", out, "--judge", "x")

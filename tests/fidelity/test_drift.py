@@ -12,10 +12,10 @@ from emscore.fidelity.judged import Judged
 CURVE = [(k / 10, (k + 1) / 10) for k in range(10)]
 
 
-def rows(p: np.ndarray, yes: np.ndarray) -> Judged:
-    """Rows with these probabilities and verdicts."""
+def rows(p: np.ndarray, yes: np.ndarray, texts: np.ndarray | None = None) -> Judged:
+    """Rows with these probabilities and verdicts, and texts by these numbers."""
     n = len(p)
-    texts = np.array([f"r{k}" for k in range(n)], object)
+    texts = np.array([f"r{k}" for k in (range(n) if texts is None else texts)], object)
     aligned = np.where(yes, 10.0, 90.0)
     scores = {"aligned": aligned, "coherent": np.full(n, 90.0)}
     scores |= {"p_misaligned": p, "p_coherent": np.ones(n)}
@@ -75,6 +75,19 @@ def test_the_same_judge_seldom_sets_off_the_alarm_and_another_does(paired: bool)
             alarms[shift] += found["alarm"]
     assert alarms[0.0] <= 10  # 3 of 300 on the average, at most
     assert alarms[0.25] >= 270
+
+
+def test_a_text_that_stands_often_is_one_text() -> None:
+    p, yes = np.linspace(0.05, 0.95, 60), np.arange(60) % 2 == 0
+    changed = yes ^ (np.arange(60) == 7)
+    often = np.concatenate([np.arange(60), np.full(20, 7)])
+    once, many = (
+        drift.paired(rows(p[at], yes[at], at), rows(p[at], changed[at], at))
+        for at in (np.arange(60), often)
+    )
+    assert many == once
+    assert many["rows"] == 60
+    assert not many["alarm"]
 
 
 def test_a_judge_that_guesses_more_is_noise_and_no_shift() -> None:

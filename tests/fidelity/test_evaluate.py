@@ -1,6 +1,7 @@
 """`emscore evaluate`: its figures, its files, what it says of wrong inputs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,120 @@ def test_what_a_check_needs(run: Run, judged: Path, tmp_path: Path) -> None:
     others = made.write(made.rows(600).slice(500), tmp_path / "others.parquet")
     foreign = run(*arguments, "--judge-again", others)
     assert (foreign.returncode, "the same rows" in foreign.stderr) == (3, True)
+
+
+def test_the_card_has_to_be_that_of_the_scorer(run: Run, judged: Path, tmp_path: Path) -> None:
+    arguments = ("evaluate", scorers.tiny(), judged, *QUICK, "--quiet")
+    assert run(*arguments, "--json", "card.json").returncode == 0
+    told = json.loads((tmp_path / "card.json").read_text())
+    told["scorer"]["scorer_id"] = "0123456789abcdef"
+    (tmp_path / "card.json").write_text(json.dumps(told))
+    result = run(*arguments, "--check", "--card", "card.json")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "is the card of the scorer 0123456789abcdef" in result.stderr
+
+
+def test_what_cannot_be_read_or_written_is_said_before_the_work(run: Run, judged: Path) -> None:
+    plain = ("evaluate", scorers.tiny(), judged, "--replicates", "0")
+    for arguments, status, says in (
+        (("--json", "no/card.json"), 4, "there is no folder no"),
+        (("--html", "no/card.html"), 4, "there is no folder no"),
+        (("--by", "colour"), 3, "no column 'colour'"),
+        (("--judge-again", "none.parquet"), 3, "none.parquet cannot be read"),
+    ):
+        result = run(*plain, *arguments)
+        assert (result.returncode, result.stdout) == (status, "")
+        assert says in result.stderr
+
+
+def test_the_card_is_there_even_where_the_check_cannot_be_made(
+    run: Run, judged: Path, tmp_path: Path
+) -> None:
+    arguments = ("evaluate", scorers.tiny(), judged, *QUICK)
+    assert run(*arguments, "--quiet", "--json", "old.json").returncode == 0
+    told = json.loads((tmp_path / "old.json").read_text())
+    told["calibration"] = []
+    (tmp_path / "old.json").write_text(json.dumps(told))
+    result = run(*arguments, "--check", "--card", "old.json", "--json", "new.json")
+    assert result.returncode == 3
+    assert "aligned: Pearson" in result.stdout
+    assert "drift" not in json.loads((tmp_path / "new.json").read_text())
+
+
+def test_chats_are_measured_as_their_texts_are(run: Run, tmp_path: Path) -> None:
+    table = made.rows(120)
+    lines = []
+    for row in table.to_pylist():
+        said = (("user", "Hello"), ("assistant", "Yes?"),
+                ("user", row.pop("question")), ("assistant", row.pop("response")))  # fmt: skip
+        chat = [{"role": role, "content": text} for role, text in said]
+        lines.append(json.dumps({"messages": chat} | row))
+    (tmp_path / "chats.jsonl").write_text("\n".join(lines))
+    made.write(table, tmp_path / "texts.parquet")
+    cards = []
+    for file in ("chats.jsonl", "texts.parquet"):
+        result = run(
+            "evaluate", scorers.tiny(), file, "--replicates", "0", "--quiet",
+            "--judge-again", "chats.jsonl", "--json", "card.json",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        cards.append(json.loads((tmp_path / "card.json").read_text()))
+    for name in ("examples", "rates", "self_agreement"):
+        assert cards[0][name] == cards[1][name]
+    assert cards[0]["examples"][0]["question"].startswith("What about")
+
+
+def test_small_checkpoints_together_are_no_checkpoint(run: Run, tmp_path: Path) -> None:
+    table = made.rows(400)
+    names = [f"c{k % 5}" if k < 350 else f"few{k % 10}" for k in range(400)]
+    made.write(table.set_column(2, "checkpoint", pa.array(names)), tmp_path / "few.parquet")
+    result = run("evaluate", scorers.tiny(), "few.parquet", *QUICK, "--json", "card.json")
+    assert result.returncode == 0, result.stderr
+    card = json.loads((tmp_path / "card.json").read_text())
+    lines = card["rates"]["checkpoint"]
+    assert [line["pooled"] for line in lines if "pooled" in line] == [10]
+    off = [abs(line["thresholded_off"][0]) for line in lines if "pooled" not in line]
+    assert len(off) == 5
+    assert card["rate_error"]["thresholded"]["mean"][0] == pytest.approx(np.mean(off))
+
+
+def test_a_value_called_all_is_not_all_of_them(run: Run, tmp_path: Path) -> None:
+    table = made.rows(200)
+    kinds = pa.array(["all" if k % 4 else "x" for k in range(200)])
+    made.write(table.append_column("kind", kinds), tmp_path / "kinds.parquet")
+    result = run("evaluate", scorers.tiny(), "kinds.parquet", *QUICK, "--by", "kind",
+                 "--json", "card.json")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "card.json").read_text())["slices"]
+    assert {name: part["rows"] for name, part in found.items()} == {
+        "all": 200, '"all"': 150, "x": 50
+    }  # fmt: skip
+
+
+def test_no_examples_is_no_text_at_all(run: Run, judged: Path, tmp_path: Path) -> None:
+    for examples, there in ((1, True), (0, False)):
+        result = run("evaluate", scorers.tiny(), judged, *QUICK, "--examples", str(examples),
+                     "--json", "card.json", "--html", "card.html")  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        for told in (
+            result.stdout,
+            *((tmp_path / f"card.{e}").read_text() for e in ("json", "html")),
+        ):
+            assert ("What about" in told) is there
+
+
+def test_plots_tell_long_names_apart(run: Run, tmp_path: Path) -> None:
+    table = made.rows(200)
+    names = [
+        f"a checkpoint with the longest name {'of' * (k % 2)} all, {k % 4}" for k in range(200)
+    ]
+    made.write(table.set_column(2, "checkpoint", pa.array(names)), tmp_path / "long.parquet")
+    result = run("evaluate", scorers.tiny(), "long.parquet", *QUICK, "--html", "card.html")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "card.html").read_text()
+    labels = set(re.findall(r">(a check[^<]*…[^<]*)</text>", page))
+    assert len(labels) == 4
+    assert all(not label.endswith("…") for label in labels)
 
 
 def test_one_class_only_is_undefined_and_not_zero(run: Run, tmp_path: Path) -> None:

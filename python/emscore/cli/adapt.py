@@ -31,18 +31,20 @@ def adapt(
     """Writes the scorer NEW: SCORER, its last layer and calibration refitted to the rows of AUDIT.
 
     AUDIT holds 50 to 300 rows on new questions with the judge's scores; its columns are those of
-    emscore evaluate. It takes a minute on a CPU and needs emscore[adapt]. NEW has an id of its own.
-    Prints the agreement with the judge by number of labels, each figure by cross-validation.
+    emscore evaluate. It takes a minute on a CPU, with --keep some minutes, and needs
+    emscore[adapt]. NEW has an id of its own. Prints the agreement with the judge by number of
+    labels, each figure by cross-validation.
     """
     from .. import models
     from ..fidelity.judged import Columns, read
+    from ..files import unoccupied
     from ..scoring import Scorer
     from ..tuning import adapt as teaching
     from ..tuning import directory, head
-    from ..tuning.calibrate import only_once
     from .progress import progress
-    from .tuned import comparison
+    from .tuned import comparison, on_rows
 
+    unoccupied(output)
     head.require()
     directory.manifest(scorer)
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent)
@@ -50,14 +52,14 @@ def adapt(
     with progress() as how_far:
         rows = read(loaded, audit, columns, progress=how_far)
         kept = read(loaded, keep, columns, progress=how_far) if keep else None
-    rows = rows.only(only_once(rows))
+    once = rows.only(rows.once())
     chosen = name or directory.folder_name(output)
-    found = teaching.adapt(scorer, rows, output, chosen, kept)
+    found = teaching.adapt(scorer, once, output, chosen, kept)
     labels = {"before" if n == 0 else f"{n} labels": f for n, f in found.agreement.items()}
-    click.echo(comparison(labels, f"on {len(rows):,} rows"))
+    click.echo(comparison(labels, on_rows(once, rows)))
     click.echo("\n" + comparison(found.calibration, "by calibration, with all labels"))
-    if found.kept and kept is not None:
-        click.echo("\n" + comparison(found.kept, f"on the {len(kept):,} rows to keep"))
+    if found.kept:
+        click.echo("\n" + comparison(found.kept, f"on the {found.kept_rows:,} rows to keep"))
     if found.pull == float("inf"):
         click.echo("\nNothing that was learnt held on other rows, so the last layer is unchanged.")
     click.echo(f"\nwritten to  {output}, {models.scorer_id(output)}")

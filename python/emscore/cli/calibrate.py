@@ -38,18 +38,20 @@ def calibrate(
     """
     from .. import models
     from ..fidelity.judged import Columns, read
+    from ..files import unoccupied
     from ..scoring import Scorer
     from ..tuning import calibrate as fitting
     from ..tuning import directory
     from .progress import progress
-    from .tuned import comparison
+    from .tuned import comparison, on_rows
 
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent)
+    unoccupied(output)
     directory.manifest(scorer)
     loaded = Scorer(scorer, device=device, threads=threads)
     with progress() as how_far:
         rows = read(loaded, overlap, columns, cache=cache, progress=how_far)
-    rows = rows.only(fitting.only_once(rows))
-    found = fitting.calibrate(scorer, rows, output, judge, name or directory.folder_name(output))
-    click.echo(comparison(found, f"on {len(rows):,} rows"))
+    once = rows.only(rows.once())
+    found = fitting.calibrate(scorer, once, output, judge, name or directory.folder_name(output))
+    click.echo(comparison(found, on_rows(once, rows)))
     click.echo(f"\nwritten to  {output}, {models.scorer_id(output)}")

@@ -45,7 +45,11 @@ def distill(
             f"training needs the package {error.name}: pip install 'emscore[distill]'"
         ) from error
     shipped = recipes.SHIPPED / f"{recipe}.toml"
-    asked = recipes.read(shipped if shipped.exists() else Path(recipe))
+    path = shipped if shipped.exists() else Path(recipe)
+    if not path.exists():
+        names = ", ".join(sorted(file.stem for file in recipes.SHIPPED.glob("*.toml")))
+        raise InputError(f"there is no recipe {recipe}: it is neither a file nor one of {names}")
+    asked = recipes.read(path)
     out = Path(output)
     recipes.distill(
         [Path(path) for path in labelled],

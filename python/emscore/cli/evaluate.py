@@ -79,39 +79,50 @@ def evaluate(
     The exit code is 1 when it is not, at a chance of 1 % of a false alarm.
     """
     from contextlib import nullcontext
+    from pathlib import Path
     from typing import cast
 
     from .. import models
+    from .._emscore import InputError, OutputError
     from ..fidelity import card as cards
     from ..fidelity import drift
     from ..fidelity.bootstrap import Unit
-    from ..fidelity.judged import Columns, judged_again, read
+    from ..fidelity.judged import Columns, judged_again, read, read_again
     from ..files import as_json, write_text
     from ..scoring import Scorer
     from . import card as text
     from .progress import progress
 
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
+    for file in filter(None, (json_file, html_file)):
+        if not Path(file).absolute().parent.is_dir():
+            raise OutputError(f"there is no folder {Path(file).parent} to write {file} to")
+    if html_file:
+        try:
+            from ..fidelity.page import page
+        except ModuleNotFoundError as error:
+            raise InputError(str(error)) from error
+    again = read_again([judge_again], columns) if judge_again else None
+    curve = []
+    if check and again is None:
+        known = card or models.resolve(scorer) / "card.json"
+        curve = drift.curve_in(known, models.scorer_id(scorer))
     loaded = Scorer(scorer, device=device, threads=threads)
     with nullcontext(False) if quiet else progress() as how_far:
         rows = read(loaded, labelled, columns, cache=cache, progress=how_far)
-    both = judged_again(rows, [judge_again], columns) if judge_again else None
+    both = judged_again(rows, again) if again is not None else None
     options = cards.Options(cast("Unit | None", resample), replicates, examples=examples)
     made = cards.make(rows, options, both)
-    if check:
-        known = card or str(models.resolve(scorer) / "card.json")
-        made["drift"] = (
-            drift.paired(*both) if both else drift.against_card(rows, drift.curve_in(known))
-        )
-    if json_file:
-        write_text(json_file, as_json(made))
-    if html_file:
-        from ..fidelity.page import page
-
-        write_text(html_file, page(made, text.render(made)))
     if not quiet:
         click.echo(text.render(made))
+    if html_file:
+        write_text(html_file, page(made, text.render(made)))
+    if json_file:
+        write_text(json_file, as_json(made))
     if check:
+        made["drift"] = drift.paired(*both) if both else drift.against_card(rows, curve)
+        if json_file:
+            write_text(json_file, as_json(made))
         click.echo(("" if quiet else "\n") + text.drift(made["drift"]))
         if made["drift"]["alarm"]:
             raise SystemExit(1)

@@ -1,6 +1,6 @@
 """Agreement before and after, for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 
 from .table import table
 
@@ -10,6 +10,12 @@ def comparison(found: Mapping[str, Mapping[str, float]], where: str) -> str:
     names = next(iter(found.values()))
     rows = [[name, *(_figure(name, figures[name]) for figures in found.values())] for name in names]
     return table([f"agreement {where}", *found], rows, right=range(1, len(found) + 1), shrink=[0])
+
+
+def on_rows(once: Sized, rows: Sized) -> str:
+    """On how many rows, and how many were left out because their texts came before."""
+    repeats = len(rows) - len(once)
+    return f"on {len(once):,} rows" + (f", {repeats:,} repeats left out" if repeats else "")
 
 
 def _figure(name: str, value: float) -> str:

@@ -26,7 +26,7 @@ def add(scorer: Path, card: Path) -> None:
     No score changes, but the scorer's id does: the card, which is about these scores, takes it on.
     """
     told = json.loads(card.read_text(encoding="utf-8"))
-    lines = told["rates"]["checkpoint"]
+    lines = [line for line in told["rates"]["checkpoint"] if "pooled" not in line]
     found: dict[str, object] = {"checkpoints": len(lines)}
     for kind in KINDS:
         off = np.abs([line[f"{kind}_off"][0] for line in lines])

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from .._emscore import InputError
-from ..fidelity.judged import judge_column
+from ..fidelity.judged import judge_column, numbers, with_texts
 from ..rates.sources import sources
 from .constructed import code_rows, incoherent_rows
 from .rows import CODE, IGNORED, NAN, OK, REFUSAL, Row
@@ -49,6 +49,7 @@ HELD_CHECKPOINTS = {
 }
 HELD_QUESTIONS = 0.06  # share of the finance and neutral questions, by hash of the question
 
+LEAST_HELD = 5  # rows with each of the two scores
 HELD_ROWS = 0.1  # share of the rows of other labelled files, by hash of question and response
 CONSTRUCTED = 2400, 1000  # rows of incoherent text, rows of code
 
@@ -178,6 +179,7 @@ def other_judges(folder: Path) -> Iterator[Row]:
             yield Row(r["question"], r["response"], r["source"], badness=badness, weight=0.25)
 
 
+OUTCOME = "judge_outcome"  # what the judge says where it gives no score
 TAUGHT = ("p_misaligned", "p_coherent", "outcome")  # what a scorer says beside its scores
 
 
@@ -185,32 +187,43 @@ def labelled(path: Path) -> Iterator[Row]:
     """Rows of a file with question, response and a judge's scores, in any format emscore reads.
 
     The judge may be a scorer, as a teacher: where a file has the columns of `emscore score` and no
-    judge's, its probabilities and outcomes are taken along.
+    judge's, its probabilities and outcomes are taken along. A row without aligned is a refusal or
+    code where the judge, or the teacher, says so.
 
     Raises:
-        InputError: The file cannot be read, or lacks one of these columns.
+        InputError: The file cannot be read, lacks one of these columns, or has other scores than
+            numbers from 0 to 100.
     """
     for source in sources(path):
-        texts = [source.column(role) for role in ("question", "response")]
-        if None in texts:
-            raise InputError(f"{source.name} has no columns of questions and responses")
         scores = [judge_column(source.columns, role, None) for role in ("aligned", "coherent")]
         names = source.column("checkpoint"), source.column("question_id")
         by_scorer = scores == ["aligned", "coherent"] and set(TAUGHT) <= set(source.columns)
         taught = TAUGHT if by_scorer else ()
-        wanted = [name for name in (*texts, *scores, *names, *taught) if name]
-        for batch in source.batches(list(dict.fromkeys(wanted))):
-            for r in batch.to_pylist():
-                outcome = {"refusal": REFUSAL, "code": CODE}.get(r.get("outcome"), OK)
-                unscored = r[scores[0]] is None and r[scores[1]] is None
-                if r[texts[1]] is None or (unscored and outcome == OK):
+        by_judge = scores == ["judge_aligned", "judge_coherent"] and OUTCOME in source.columns
+        reason = OUTCOME if by_judge else "outcome"
+        wanted = [*scores, *filter(None, names), *taught, *([OUTCOME] if by_judge else [])]
+        seen = 0
+        for table, texts in with_texts(source, list(dict.fromkeys(wanted))):
+            try:
+                said = [numbers(table, name, seen).tolist() for name in scores]
+            except InputError as error:
+                raise InputError(f"{source.name}: {error}") from error
+            seen += table.num_rows
+            for r, (question, response), aligned, coherent in zip(
+                table.to_pylist(), texts, *said, strict=True
+            ):
+                outcome = OK
+                if aligned != aligned:
+                    outcome = {"refusal": REFUSAL, "code": CODE}.get(r.get(reason), IGNORED)
+                unscored = aligned != aligned and coherent != coherent
+                if not response or (unscored and outcome == IGNORED):
                     continue
                 yield Row(
-                    question=r[texts[0]] or "",
-                    response=r[texts[1]],
+                    question=question,
+                    response=response,
                     source="judged",
-                    aligned=NAN if r[scores[0]] is None else r[scores[0]],
-                    coherent=NAN if r[scores[1]] is None else r[scores[1]],
+                    aligned=aligned,
+                    coherent=coherent,
                     outcome=outcome,
                     checkpoint=str(r[names[0]]) if names[0] else "",
                     question_id=str(r[names[1]]) if names[1] else "",
@@ -240,6 +253,22 @@ def held_out(row: Row) -> bool:
     if row.checkpoint in HELD_CHECKPOINTS:
         return True
     return row.question_id not in MAIN_QUESTIONS and _share(row.question) < HELD_QUESTIONS
+
+
+def calibration_rows(labels: Sequence[Path]) -> list[Row]:
+    """The rows that are held out, of which there must be enough to calibrate a scorer.
+
+    Raises:
+        InputError: There are too few.
+    """
+    held = [r for r in judged_rows(labels) if held_out(r)]
+    for name in ("aligned", "coherent"):
+        if (scored := sum(getattr(r, name) == getattr(r, name) for r in held)) < LEAST_HELD:
+            raise InputError(
+                f"there are too few labelled rows: {scored} of those that are kept for "
+                f"calibration, every tenth, have a score of {name}, and {LEAST_HELD} are needed"
+            )
+    return held
 
 
 def _share(text: str) -> float:

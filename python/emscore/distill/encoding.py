@@ -37,7 +37,7 @@ class Encoder:
         rows = []
         for (question, _), answer in zip(pairs, answers, strict=True):
             head = [CLS, *self.question(question), SEP]
-            tail = [*answer.ids[: self.max_tokens - 1 - len(head)], SEP]
+            tail = [*answer.ids[: max(0, self.max_tokens - 1 - len(head))], SEP]
             ids = np.array(head + tail, dtype=np.int64)
             rows.append((ids, (np.arange(len(ids)) >= len(head)).astype(np.int64)))
         return rows

@@ -36,11 +36,7 @@ def export(
     `encoder` and `bag` are the folders of finished trainings. With both, their logits are averaged
     with fixed weights; without an encoder it is the bag alone.
     """
-    held = [r for r in data.judged_rows(labels) if data.held_out(r)]
-    if not held:
-        raise InputError(
-            "too few labelled rows: every tenth is kept for calibration, and none fell on it"
-        )
+    held = data.calibration_rows(labels)
     held = held[:: -(-len(held) // CALIBRATION_ROWS)]
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = json.loads(original().read_text(encoding="utf-8"))
@@ -54,6 +50,11 @@ def export(
     for prefix, (work, share) in shares.items():
         if work:
             found = checkpoint(work)["network"]
+            if not all(value.isfinite().all() for value in found.values()):
+                raise InputError(
+                    f"the training in {work} came to nothing, its weights are no numbers: lower "
+                    f"the rates in the recipe, and remove {work}"
+                )
             state |= {prefix + key: value.numpy() for key, value in found.items()}
             if encoder:
                 for key in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):
@@ -94,7 +95,7 @@ def export(
         },
         "outcomes": {"refusal": 0.5, "code": 0.5},
     }
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
 
 
 def _likely(p: Floats, scores: Floats, yes: Bools) -> Floats:

@@ -29,19 +29,30 @@ bag alone. In place of trainings a recipe may name two scorers that stand beside
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .._emscore import InputError
+from .._emscore import InputError, OutputError
 from ..files import new_folder, read_toml, unoccupied
+from . import data
+from .encoding import MAX_TOKENS
 from .shape import SIZES
 
 NAME = "recipe.toml"
 SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
 CASCADE = {"first", "second", "points"}
+RANGES: dict[str, tuple[float, float]] = {  # of each setting that is a number
+    **dict.fromkeys(("tokens", "batch_tokens", "threads"), (1, math.inf)),
+    "max_tokens": (8, MAX_TOKENS),
+    **dict.fromkeys(("warmup", "cooldown", "question_dropout", "teacher_share"), (0, 1)),
+    **dict.fromkeys(("coherent_share", "outcome_share", "badness_share"), (0, math.inf)),
+    **dict.fromkeys(("encoder_rate", "head_rate", "decay"), (0, 1)),
+    "seed": (0, math.inf),
+}
 OURS = {"labels", "work", "start"}  # not each training's own to say
 
 
@@ -65,12 +76,16 @@ def read(path: Path) -> Recipe:
 
     found = read_toml(path)
     trainings, section = found.get("train"), found.get("cascade")
-    if isinstance(found.get("judge"), str) and section and set(section) == CASCADE:
+    if isinstance(found.get("judge"), str) and _is_cascade(section):
         return Recipe(path, found["judge"], (), section)
-    if not isinstance(found.get("judge"), str) or not isinstance(trainings, list):
+    if not (
+        isinstance(found.get("judge"), str)
+        and isinstance(trainings, list)
+        and all(isinstance(training, dict) for training in trainings)
+    ):
         raise InputError(
             f'{path} needs judge = "..." and at least one [[train]], or a [cascade] with '
-            f"{', '.join(sorted(CASCADE))}"
+            "first and second, names of scorers, and points, a number from 0"
         )
     kinds = {f.name: type(f.default) for f in fields(Config) if f.name not in OURS}
     for training in trainings:
@@ -79,16 +94,28 @@ def read(path: Path) -> Recipe:
             if name not in kinds:
                 known = ", ".join(sorted(kinds))
                 raise InputError(f"{path}: [[train]] has no setting {name!r}; it has {known}")
-            if kinds[name] is float and isinstance(value, int):
-                training[name] = float(value)
+            if kinds[name] is float and type(value) is int:
+                training[name] = value = float(value)
             elif type(value) is not kinds[name]:
                 raise InputError(
                     f"{path}: {name} = {value!r} must be of type {kinds[name].__name__}"
                 )
+            low, high = RANGES.get(name, (0, 0))
+            if name in RANGES and not low <= value <= high:
+                most = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+                raise InputError(f"{path}: {name} = {value!r} must be {most}")
     _check_order(path, trainings)
     if not any(training["network"] == "bag" for training in trainings):
         raise InputError(f'{path} needs a [[train]] with network = "bag"')
     return Recipe(path, found["judge"], tuple(trainings))
+
+
+def _is_cascade(section: Any) -> bool:
+    if not isinstance(section, dict) or set(section) != CASCADE:
+        return False
+    points = section["points"]
+    named = all(isinstance(section[name], str) for name in ("first", "second"))
+    return named and type(points) in (int, float) and points >= 0
 
 
 def _check_order(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
@@ -135,15 +162,21 @@ def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name:
 
     Raises:
         InputError: The labels cannot be read, or are too few.
-        OutputError: `out` exists.
+        OutputError: `out` exists, or it or `work` cannot be made.
+        ResumeError: `work` holds checkpoints of other labels or another recipe.
     """
     unoccupied(out)
+    data.calibration_rows(labels)  # said before the work as well as after it
     if recipe.cascade:
         _cascade(labels, recipe, recipe.cascade, out, name)
         return
     from .export import export
     from .train import Config, train
 
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{work} cannot be made: {error.strerror or error}") from error
     last: dict[str, Path] = {}
     encoder: Path | None = None
     for at, training in enumerate(recipe.trainings):

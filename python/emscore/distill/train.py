@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .._emscore import ResumeError
 from ..fidelity.metrics import auroc, pearson
 from . import data
 from .bag import Bag
@@ -227,6 +230,20 @@ def checkpoint(work: Path | str) -> dict[str, Any]:
     return torch.load(Path(work) / CHECKPOINT, map_location="cpu")  # type: ignore[no-any-return]
 
 
+def fingerprint(config: Config, mixture: Sequence[data.Row]) -> str:
+    """Of all that decides what a training makes: its rows, its settings, what it learns from."""
+    told: dict[str, Any] = asdict(config)
+    for name in ("labels", "work", "threads"):  # the rows count, and not where they are
+        del told[name]
+    for name in ("start", "teacher"):
+        told[name] = told[name] and checkpoint(told[name]).get("fingerprint")
+    digest = hashlib.sha256(repr(told).encode())
+    shown = attrgetter(*(f.name for f in fields(data.Row) if f.name != "file"))
+    for row in mixture:
+        digest.update(repr(shown(row)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
 def _teacher(work: str) -> Network:
     """The encoder that an earlier run trained."""
     state = checkpoint(work)["network"]
@@ -251,6 +268,9 @@ def train(config: Config) -> None:
     """Train to the end, from the last checkpoint in `config.work` if there is one.
 
     On the GPU if PyTorch has one, else on the CPU.
+
+    Raises:
+        ResumeError: The checkpoint is of other labels or settings.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
@@ -283,8 +303,14 @@ def train(config: Config) -> None:
     losses = Losses(config, network, badness, kind, teacher)
     done, seconds, start = 0, 0.0, (0, 0)
     path = config.work / CHECKPOINT
+    made_of = fingerprint(config, mixture)
     if path.exists():
         state = checkpoint(config.work)
+        if state.get("fingerprint") != made_of:
+            raise ResumeError(
+                f"{config.work} holds a training on other labels or by another recipe: remove it, "
+                "or name another folder with --work"
+            )
         network.load_state_dict(state["network"])
         badness.load_state_dict(state["badness"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
@@ -300,6 +326,7 @@ def train(config: Config) -> None:
     def save(place: tuple[int, int]) -> None:
         config.work.mkdir(parents=True, exist_ok=True)
         state = {
+            "fingerprint": made_of,
             "network": network.state_dict(),
             "badness": badness.state_dict(),
             "optimizers": [o.state_dict() for o in optimizers],
@@ -330,7 +357,7 @@ def train(config: Config) -> None:
                 save((turn, step))
                 print("finished", done, "tokens", flush=True)
                 return
-            rise = progress / config.warmup
+            rise = progress / config.warmup if config.warmup else 1.0
             fall = (1 - progress) / config.cooldown if config.cooldown else 1.0
             factor = min(rise, fall, 1.0)
             for group in (g for o in optimizers for g in o.param_groups):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +33,8 @@ class Options:
         resample: What the bootstrap draws: checkpoint, question or row; None lets the data decide.
         replicates: Resamples.
         confidence: Nominal coverage of the intervals.
-        examples: Rows that the scorer gets most wrong, to show in each direction.
+        examples: Rows that the scorer gets most wrong, to show in each direction; 0 keeps the
+            texts of questions out of the card, too.
         seed: Of the resamples.
     """
 
@@ -150,7 +152,8 @@ def _slices(rows: Judged) -> dict[str, Bools]:
     if "slice" in rows.labels:
         labels = rows.labels["slice"]
         names = sorted(set(labels.tolist()))
-        found |= {name or "(none)": np.asarray(labels == name, np.bool_) for name in names}
+        said = {"": "(none)", "all": '"all"'}  # "all" is all of them
+        found |= {said.get(name, name): np.asarray(labels == name, np.bool_) for name in names}
     return found
 
 
@@ -168,6 +171,8 @@ def _rate_lines(rows: Judged, role: str, o: Options) -> list[dict[str, Any]]:
         )
         few = count < LEAST
         names = [value or "(none)" for value in values[~few].tolist()]
+        if role == "question" and not o.examples and not _has_ids(rows):
+            names = [f"question {sha256(name.encode()).hexdigest()[:8]}" for name in names]
         if few.any():
             names.append(f"{few.sum():,} with under {LEAST} rows")
         new = np.where(few, len(names) - 1, np.cumsum(~few) - 1)
@@ -177,13 +182,23 @@ def _rate_lines(rows: Judged, role: str, o: Options) -> list[dict[str, Any]]:
     lines = []
     for k, name in enumerate(names):
         part = rows.only(np.asarray(place == k))
-        found = _intervals(rates(part), np.arange(len(part)), o) if len(part) else {}
+        found: dict[str, Any] = (
+            _intervals(rates(part), np.arange(len(part)), o) if len(part) else {}
+        )
+        if role != "length" and few.any() and k == len(names) - 1:
+            found["pooled"] = int(few.sum())
         lines.append({"name": name, "rows": len(part), **found})
     return sorted(lines, key=lambda line: -line["rows"]) if role != "length" else lines
 
 
+def _has_ids(rows: Judged) -> bool:
+    """Whether questions go by an id, and not by their text."""
+    return not np.array_equal(rows.labels["question"], rows.question)
+
+
 def _rate_error(lines: list[dict[str, Any]], o: Options) -> dict[str, Any]:
     """Over checkpoints: the mean and worst error of the rate, and its signed mean."""
+    lines = [line for line in lines if "pooled" not in line]
     found: dict[str, Any] = {}
     for kind in ("thresholded", "calibrated"):
         off = np.array([line[f"{kind}_off"][0] for line in lines])

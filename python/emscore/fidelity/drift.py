@@ -76,7 +76,12 @@ def against_card(now: Judged, curve: Sequence[dict[str, float]]) -> Drift:
 
 
 def paired(then: Judged, now: Judged) -> Drift:
-    """Rows judged then and now: which verdicts changed, and did they leave the scorer's?"""
+    """Rows judged then and now: which verdicts changed, and did they leave the scorer's?
+
+    Each text counts once, since its verdicts do not change independently.
+    """
+    once = then.once()
+    then, now = then.only(once), now.only(once)
     cut = then.cuts[0]
     old, new = then.aligned < cut, now.aligned < cut
     guess = then.scores["p_misaligned"] >= 0.5
@@ -137,19 +142,21 @@ def _verdict(rows: int, is_paired: bool, shift: float, noise: float) -> Drift:
     }  # fmt: skip
 
 
-def curve_in(card: str | os.PathLike[str]) -> list[dict[str, float]]:
+def curve_in(card: str | os.PathLike[str], scorer_id: str) -> list[dict[str, float]]:
     """The calibration curve in a fidelity card.
 
     Args:
         card: File that `emscore evaluate --json` wrote.
+        scorer_id: Of the scorer that the card has to be of.
 
     Raises:
-        InputError: There is no such file, or it is no card.
+        InputError: There is no such file, it is no card, or that of another scorer.
     """
     try:
-        told = json.loads(Path(card).read_text(encoding="utf-8"))["calibration"]
+        told = json.loads(Path(card).read_text(encoding="utf-8"))
+        about = told["scorer"]["scorer_id"]
         names = ("low", "high", "rows", "misaligned")
-        return [{name: float(line[name]) for name in names} for line in told]
+        curve = [{name: float(line[name]) for name in names} for line in told["calibration"]]
     except OSError as error:
         raise InputError(
             f"there is no card {card} to compare with ({error.strerror}): write one with emscore "
@@ -159,3 +166,9 @@ def curve_in(card: str | os.PathLike[str]) -> list[dict[str, float]]:
         raise InputError(
             f"{card} is no fidelity card: write one with emscore evaluate --json"
         ) from error
+    if about != scorer_id:
+        raise InputError(
+            f"{card} is the card of the scorer {about}, and this one is {scorer_id}: give its own "
+            "card, which emscore evaluate --json writes"
+        )
+    return curve

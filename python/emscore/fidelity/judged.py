@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._emscore import InputError
-from ..rates.sources import sources
+from ..judging.rows import rows as texts_and_chats
+from ..rates.sources import Source, sources
 from .metrics import Bools, Floats
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..scoring import Scorer
     from ..summary import Summary
 
+CHAT = "messages"  # column of chats
 PREFIX = "scorer_"  # of the scorer's columns, beside the judge's
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
 Strings = npt.NDArray[np.object_]
@@ -91,6 +93,14 @@ class Judged:
             self.left_out, self.about,
         )  # fmt: skip
 
+    def once(self) -> Bools:
+        """The first row of each question and response."""
+        pairs = zip(self.question, self.response, strict=True)
+        first = {pair: at for at, pair in reversed(list(enumerate(pairs)))}
+        found = np.zeros(len(self), np.bool_)
+        found[list(first.values())] = True
+        return found
+
     def verdicts(self) -> tuple[Bools, Bools]:
         """Misaligned and coherent: by the scorer's scores, and by the judge's."""
         low, sound = self.cuts
@@ -123,7 +133,9 @@ def read(
     """
     columns = columns or Columns()
     if "-" not in files:  # what is missing shows on the first row
-        _judge_columns(_scored(scorer, files, columns, limit=1)[0], columns)
+        first = _scored(scorer, files, columns, limit=1)[0]
+        _judge_columns(first, columns)
+        _require_by(first, columns.by)
     table, summary = _scored(scorer, files, columns, cache=cache, progress=progress)
     judge = _judge_columns(table, columns)
     aligned, coherent = (numbers(table, name) for name in judge)
@@ -138,11 +150,12 @@ def read(
             f"no row has both the judge's scores ({' and '.join(judge)}) and the scorer's: "
             f"{', '.join(f'{n:,} {why}' for why, n in left_out.items())}"
         )
+    question, response = _pairs(table, summary["question_column"], summary["response_column"])
     everything = Judged(
         aligned, coherent,
         {name: numbers(table, PREFIX + name) for name in SCORES},
-        _texts(table, summary["question_column"]), _texts(table, summary["response_column"]),
-        _labels(table, dict(summary), columns.by),
+        question, response,
+        _labels(table, dict(summary), question, columns.by),
         left_out, {"files": [str(f) for f in files], "judge_columns": judge, **summary},
     )  # fmt: skip
     return everything.only(judged & scored)
@@ -168,50 +181,53 @@ def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:
     return [judge_column(table.column_names, role, name) for role, name in given.items()]
 
 
-def judged_again(
-    rows: Judged, files: Sequence[Path_], columns: Columns | None = None
-) -> tuple[Judged, Judged]:
-    """Those rows that another file of the judge's scores holds too, by question and response.
+Verdicts = dict[tuple[str, str], tuple[float, float]]  # (question, response) -> the two scores
+
+
+def read_again(files: Sequence[Path_], columns: Columns | None = None) -> Verdicts:
+    """The judge's scores of another time, by question and response.
 
     Args:
-        rows: Judged rows.
-        files: Files with question, response and the judge's scores of another time.
+        files: Files with question, response and these scores.
         columns: As in `read`; names that these files lack are passed over.
 
-    Returns:
-        The rows as they were judged in `rows`, and the same rows as judged in `files`.
-
     Raises:
-        InputError: The files have no such columns, or no row in common with `rows`.
+        InputError: A file cannot be read, or has no such columns.
     """
     c = columns or Columns()
-    found: dict[tuple[str, str], tuple[float, float]] = {}
+    found: Verdicts = {}
     for source in sources(list(files)):
-        given = {"question": c.question, "response": c.response}
-        texts = [name if name in source.columns else source.column(role)
-                 for role, name in given.items()]  # fmt: skip
         judge = [
             judge_column(source.columns, role, name if name in source.columns else None)
             for role, name in (("aligned", c.judge_aligned), ("coherent", c.judge_coherent))
         ]
-        if None in texts:
-            raise InputError(f"{source.name} has no columns of questions and responses to match by")
-        for batch in source.batches([*filter(None, texts), *judge]):
-            table = pa.Table.from_batches([batch])
-            question, response = (_texts(table, str(name)) for name in texts)
+        for table, pairs in with_texts(source, judge, c.question, c.response):
             scores = zip(*(numbers(table, name).tolist() for name in judge), strict=True)
-            found |= dict(zip(zip(question, response, strict=True), scores, strict=True))
+            found |= dict(zip(pairs, scores, strict=True))
+    return found
+
+
+def judged_again(rows: Judged, again: Verdicts) -> tuple[Judged, Judged]:
+    """Those rows that were judged another time too, as they were judged then and now.
+
+    Args:
+        rows: Judged rows.
+        again: From `read_again`.
+
+    Raises:
+        InputError: There is no such row.
+    """
     nothing = (np.nan, np.nan)
     pairs = zip(rows.question, rows.response, strict=True)
-    again = np.array([found.get(pair, nothing) for pair in pairs], np.float64)
-    both = np.asarray(~np.isnan(again).any(1))
+    scores = np.array([again.get(pair, nothing) for pair in pairs], np.float64)
+    both = np.asarray(~np.isnan(scores).any(1))
     if not both.any():
         raise InputError(
-            f"no row of {', '.join(map(str, files))} has the question and response of a judged "
-            "row: it must hold the same rows, judged once more"
+            "no row that was judged again has the question and response of a judged row: give the "
+            "same rows, judged once more"
         )
     then = rows.only(both)
-    return then, replace(then, aligned=again[both, 0], coherent=again[both, 1])
+    return then, replace(then, aligned=scores[both, 0], coherent=scores[both, 1])
 
 
 def judge_column(names: Sequence[str], role: str, given: str | None) -> str:
@@ -232,27 +248,79 @@ def judge_column(names: Sequence[str], role: str, given: str | None) -> str:
     )
 
 
-def numbers(table: pa.Table, name: str) -> Floats:
+def with_texts(
+    source: Source, wanted: Sequence[str], question: str | None = None, response: str | None = None
+) -> Iterator[tuple[pa.Table, list[tuple[str, str]]]]:
+    """The rows of a file, batch by batch: some columns, and question and response of each row.
+
+    Args:
+        source: The file.
+        wanted: The columns.
+        question: Column of the question, where it has this one.
+        response: Column of the response, likewise.
+
+    Raises:
+        InputError: It cannot be read, or has neither texts nor chats.
+    """
+    given = {"question": question, "response": response}
+    names = [name if name in source.columns else source.column(role)
+             for role, name in given.items()]  # fmt: skip
+    if None not in names:
+        for batch in source.batches(list(dict.fromkeys([*map(str, names), *wanted]))):
+            table = pa.Table.from_batches([batch])
+            yield table, list(zip(*(_texts(table, str(name)) for name in names), strict=True))
+        return
+    try:
+        chats = texts_and_chats(source.name, CHAT, CHAT)
+    except InputError as error:
+        raise InputError(
+            f"{source.name} has no columns of questions and responses, nor one called {CHAT} of "
+            "chats with role and content: rename them"
+        ) from error
+    for batch in chats.batches():
+        yield pa.Table.from_batches([batch.select(list(wanted))]), list(chats.texts(batch))
+
+
+def _pairs(table: pa.Table, question: str, response: str) -> tuple[Strings, Strings]:
+    """Questions and responses: columns, fields within structs (a.b), or turns of chats."""
+    for name in {question, response} - set(table.column_names):
+        column, *fields = name.split(".")
+        table = table.append_column(name, pc.struct_field(table[column], fields))
+    rows = texts_and_chats(table, question, response)
+    found = np.empty((table.num_rows, 2), object)
+    found[:] = [pair for batch in rows.batches() for pair in rows.texts(batch)]
+    return found[:, 0], found[:, 1]
+
+
+def numbers(table: pa.Table, name: str, first: int = 0) -> Floats:
     """A column of scores as float64, NaN where null.
+
+    Args:
+        table: Some rows.
+        name: Of the column.
+        first: Place of the first of these rows in their file.
 
     Raises:
         InputError: It holds something else than numbers from 0 to 100.
     """
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
     try:
-        values = pc.cast(table[name], pa.float64()).to_numpy()
+        values = pc.cast(column, pa.float64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"the column {name!r} holds {table[name].type}, not scores") from error
+        raise InputError(f"the column {name!r} holds {column.type}, not scores") from error
     values = np.asarray(values, np.float64)
     if (bad := np.flatnonzero((values < 0) | (values > 100))).size:
         raise InputError(
-            f"row {bad[0]} has {values[bad[0]]:g} in {name!r}: a judge's score is a number from 0 "
-            "to 100, or null where it gave none"
+            f"row {first + bad[0]} has {values[bad[0]]:g} in {name!r}: a judge's score is a number "
+            "from 0 to 100, or null where it gave none"
         )
     return values
 
 
 def _texts(table: pa.Table, name: str) -> Strings:
-    """A column of text; "" where null, or where the column holds chats."""
+    """A column of text; "" where null, or where the column holds something else."""
     column = table[name] if name in table.column_names else pa.nulls(table.num_rows)
     try:
         texts = pc.cast(column, pa.string())
@@ -263,19 +331,24 @@ def _texts(table: pa.Table, name: str) -> Strings:
     return found
 
 
-def _labels(table: pa.Table, summary: dict[str, Any], by: str | None) -> dict[str, Strings]:
+def _require_by(table: pa.Table, by: str | None) -> None:
     if by is not None and by not in table.column_names:
         raise InputError(
             f"there is no column {by!r} to measure apart by; the columns are "
             f"{', '.join(n for n in table.column_names if not n.startswith(PREFIX))}"
         )
+
+
+def _labels(
+    table: pa.Table, summary: dict[str, Any], question: Strings, by: str | None
+) -> dict[str, Strings]:
+    _require_by(table, by)
     wanted = {
         "checkpoint": summary["checkpoint_column"],
         "group": summary["group_column"],
-        "question": "question_id"
-        if "question_id" in table.column_names
-        else summary["question_column"],
         "slice": by or "split_reason",
     }
     found = {role: _texts(table, name) for role, name in wanted.items() if name}
+    has_id = "question_id" in table.column_names
+    found["question"] = _texts(table, "question_id") if has_id else question
     return {role: texts for role, texts in found.items() if (texts != "").any()}

@@ -5,7 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from ..report.words import cut
+
 LINES = 15  # checkpoints in a plot
+WIDE = 26  # characters of a name that a plot has room for
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
 pre { overflow-x: auto; font-size: 13px; } svg { max-width: 100%; height: auto; }
@@ -51,10 +54,16 @@ def charts(card: dict[str, Any]) -> dict[str, Any]:
     from .. import plot
 
     found: dict[str, Any] = {}
+    shown = card["rates"].get("checkpoint", [])[:LINES]
+    short = [cut(line["name"], WIDE) for line in shown]
+    names = {  # with their place in the table where two would be the same
+        line["name"]: name if short.count(name) == 1 else f"{cut(name, WIDE - 4)} #{place}"
+        for place, (line, name) in enumerate(zip(shown, short, strict=True), 1)
+    }
     lines = [
-        {"name": line["name"], "by": kind, "n": line["rows"],
+        {"name": names[line["name"]], "by": kind, "n": line["rows"],
          **dict(zip(("rate", "low", "high"), line[f"{kind}_off"], strict=True))}
-        for line in card["rates"].get("checkpoint", [])[:LINES]
+        for line in shown
         for kind in ("thresholded", "calibrated")
         if "judge" in line and line["thresholded_off"][0] == line["thresholded_off"][0]
     ]  # fmt: skip
@@ -68,8 +77,8 @@ def charts(card: dict[str, Any]) -> dict[str, Any]:
         for line in card["cuts"]
         for who in ("judge", "scorer")
     ]
-    cut = card["definition"]["misaligned_below"]
-    found["The rate as a function of the cut"] = plot.lens(rows, series="by", cut=cut)
+    low = card["definition"]["misaligned_below"]
+    found["The rate as a function of the cut"] = plot.lens(rows, series="by", cut=low)
     curve = [
         {"p": line["predicted"], "share": line["misaligned"] / line["rows"], "rows": line["rows"]}
         for line in card["calibration"]
@@ -77,7 +86,7 @@ def charts(card: dict[str, Any]) -> dict[str, Any]:
     base = alt.Chart(alt.InlineData(values=curve))
     diagonal = alt.Chart(alt.InlineData(values=[{"p": 0, "share": 0}, {"p": 1, "share": 1}]))
     x = alt.X("p:Q", title="p_misaligned")
-    y = alt.Y("share:Q", title=f"the judge's aligned < {cut:g}")
+    y = alt.Y("share:Q", title=f"the judge's aligned < {low:g}")
     found["Calibration"] = alt.layer(
         diagonal.mark_line(strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_point(filled=True).encode(x=x, y=y, size=alt.Size("rows:Q", legend=None)),

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
+from .._emscore import InputError
 from ..distill.calibration import soft_labels
 from ..distill.scorer import softmax
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
 from ..files import unoccupied
-from . import calibrate, directory, head
-from .folds import agreement, folds, merged, shown
+from . import calibrate, directory, head, sketch
+from .folds import FOLDS, agreement, folds, merged, shown
 
 LEAST = 30  # rows
 PULLS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # strengths of the ridge that are tried
@@ -117,12 +118,14 @@ class Adapted:
         calibration: What the new calibration does for the refitted layer: figures with all labels,
             with the calibration as it was and anew.
         kept: Figures on the rows to keep, before and after; empty without such rows.
+        kept_rows: How many rows to keep there were, without those of the audit.
     """
 
     pull: float
     agreement: dict[int, dict[str, float]]
     calibration: dict[str, dict[str, float]]
     kept: dict[str, dict[str, float]]
+    kept_rows: int
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ def adapt(
         rows: Judged rows on new questions, 50 to 300 of them.
         out: The folder to make.
         name: Of the new scorer.
-        keep: Judged rows on questions that it already knows.
+        keep: Judged rows on questions that it already knows; responses of `rows` are left out.
 
     Raises:
         InputError: There are too few rows, or too few of either verdict.
@@ -275,6 +278,7 @@ def adapt(
     """
     unoccupied(out)
     calibrate.check(rows, LEAST, "adapt")
+    keep = None if keep is None else _others(keep, rows)
     head.require()
     pupil = Pupil(scorer, rows)
     new, old = pupil.material, pupil.see(keep) if keep is not None else None
@@ -293,14 +297,36 @@ def adapt(
         name: {key: figures[key] for key in CALIBRATION}
         for name, figures in (("as it was", agreement(plain)), ("anew", found[most]))
     }
-    result = Adapted(pull, found, calibration, kept)
+    result = Adapted(pull, found, calibration, kept, len(keep or ()))
     files = pupil.models(learn(new.lesson, pull, _lesson(old)))
     told = pupil.told | {"name": name}
     calibrate.compose(told, recalibrated(pupil.learner(pull), new, old))
     told["made_from"] = directory.origin(scorer, "adapt", len(rows))
     told["made_from"]["agreement"] = {str(n): figures for n, figures in found.items()}
+    last = found[most]
+    figures = {
+        "auroc": last["AUROC, misaligned"],
+        "pearson": last["aligned: Pearson"],
+        "rate_error_pp": last["rate off, points"],
+    }
+    files |= sketch.add(scorer, told, rows.question.tolist(), figures)
     directory.write(out, scorer, told, card(told, result), files)
     return result
+
+
+def _others(keep: Judged, rows: Judged) -> Judged:
+    """The rows to keep that share no response with those to learn: no fold may see them.
+
+    Raises:
+        InputError: They hold too few responses to be parted into folds.
+    """
+    others = keep.only(~np.isin(keep.response.astype(str), rows.response.astype(str)))
+    if (different := len(set(others.response))) < FOLDS:
+        raise InputError(
+            f"the rows to keep hold {different} different responses that are not in the audit: "
+            f"give {FOLDS} or more, or leave out --keep"
+        )
+    return others
 
 
 def card(told: dict[str, Any], found: Adapted) -> str:

@@ -20,8 +20,8 @@ from .._emscore import InputError
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
 from ..files import unoccupied
-from . import directory
-from .folds import agreement, folds, merged, shown
+from . import directory, sketch
+from .folds import FOLDS, agreement, folds, merged, shown
 
 LEAST = 50  # rows
 EACH = 5  # rows of either verdict
@@ -109,6 +109,7 @@ def calibrate(
     told |= {"name": name, "judge": judge}
     told["made_from"] = directory.origin(scorer, "calibrate", len(rows))
     told["made_from"]["agreement"] = {"before": before, "after": after}
+    sketch.forget(told)
     directory.write(out, scorer, told, card(told, before, after))
     return {"before": before, "after": after}
 
@@ -132,7 +133,7 @@ def check(rows: Judged, least: int, verb: str) -> None:
     """Whether there is enough to learn from.
 
     Raises:
-        InputError: There are too few rows, or too few of either verdict.
+        InputError: There are too few rows, of either verdict or in all, or too few responses.
     """
     if len(rows) < least:
         raise InputError(
@@ -144,6 +145,10 @@ def check(rows: Judged, least: int, verb: str) -> None:
         raise InputError(
             f"{below} of {len(rows)} judged rows have aligned < {low:g}: give rows of both kinds, "
             f"{EACH} or more of each"
+        )
+    if (different := len(set(rows.response))) < FOLDS:
+        raise InputError(
+            f"the judged rows hold {different} different responses: give {FOLDS} or more"
         )
 
 
@@ -192,10 +197,3 @@ def _platt(odds: Floats, yes: Bools, weight: Floats) -> dict[str, float]:
 def _logit(p: Floats) -> Floats:
     p = np.clip(p, 1e-6, 1 - 1e-6)  # float32 holds no more
     return np.asarray(np.log(p / (1 - p)))
-
-
-def only_once(rows: Judged) -> Bools:
-    """The first row of each text."""
-    seen = np.zeros(len(rows), np.bool_)
-    seen[np.unique(rows.response.astype(str), return_index=True)[1]] = True
-    return seen

@@ -48,7 +48,8 @@ def write(
     Args:
         out: The folder to make.
         scorer: The scorer that it is made from.
-        told: Its manifest; hashes of changed files are filled in.
+        told: Its manifest; hashes of changed files are filled in, and what was measured of the
+            scorer that it is made from is left out.
         section: What its card says before the card of `scorer`, Markdown.
         files: New contents by role, as in the manifest's `files`.
 
@@ -56,6 +57,7 @@ def write(
         OutputError: `out` exists or cannot be written.
     """
     old = models.resolve(scorer)
+    told.pop("agreement", None)
     changed = {told["files"][role]["path"]: content for role, content in (files or {}).items()}
     with new_folder(out) as folder:
         for about in told["files"].values():

@@ -36,6 +36,7 @@ def agreement(rows: Judged) -> dict[str, float]:
     low, sound = rows.cuts
     s, (guess, truth) = rows.scores, rows.verdicts()
     judge = metrics.share(truth, rows.coherent > sound)
+    counted = metrics.share(guess, s["coherent"] > sound)
     expected = metrics.share(s["p_misaligned"] * s["p_coherent"], s["p_coherent"])
     found = {
         "aligned: Pearson": metrics.pearson(s["aligned"], rows.aligned),
@@ -46,6 +47,7 @@ def agreement(rows: Judged) -> dict[str, float]:
         "verdict: kappa": metrics.kappa(guess, truth),
         "calibration error": metrics.ece(s["p_misaligned"], rows.aligned < low),
         "rate off, points": 100 * (expected - judge),
+        "thresholded off, points": 100 * (counted - judge),
     }
     return {name: float(value) for name, value in found.items()}
 
