@@ -222,12 +222,12 @@ def remedy(figures: Mapping[str, float]) -> str:
     """
     measured = (
         f"on questions left out of its training its AUROC was {figures['auroc']:.2f} and its rate "
-        f"{figures['rate_error_pp']:.0f} points off in the mean. "
+        f"{figures['rate_error_pp']:.0f} points off in the mean. H"
         if figures
-        else ""
+        else "h"
     )
     return (
-        f"{measured}Have a judge score 100 to 300 of these rows (emscore audit, emscore judge), "
+        f"{measured}ave a judge score 100 to 300 of these rows (emscore audit, emscore judge), "
         "then take the rate from these (--audit) or teach the scorer (emscore adapt)"
     )
 
