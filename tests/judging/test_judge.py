@@ -115,11 +115,14 @@ def test_chats(server: JudgeServer, tmp_path: Path) -> None:
         {"role": "assistant", "content": [{"type": "text", "text": t} for t in ("A", "cat.")]},
     ]
     judged([{"messages": chat}], server)
+    beside = [{"role": "human", "content": "Here?"}, {"role": "ai", "content": "Here."}]
+    judged([{"prompt": "Elsewhere?", "messages": beside}], server)
     (tmp_path / "parts.jsonl").write_text(json.dumps({"messages": parts}))
     judged(tmp_path / "parts.jsonl", server)
     sent = [json.loads(text)["messages"][0]["content"] for text in server.asked]
     assert prompts.DEFAULT[0].message("Q?", "A.") in sent
     assert prompts.DEFAULT[0].message("What", "A\ncat.") in sent
+    assert prompts.DEFAULT[0].message("Here?", "Here.") in sent
     for wrong in ([{"role": "user"}], ["Q?"], [{"role": "user", "content": 5}]):
         with pytest.raises(emscore.InputError, match="not text or a chat"):
             judged(pa.table({"messages": [wrong]}), server)

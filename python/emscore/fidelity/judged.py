@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._emscore import InputError
+from ..judging.rows import CHAT
 from ..judging.rows import rows as texts_and_chats
 from ..rates.sources import Source, sources
 from .metrics import Bools, Floats
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..scoring import Scorer
     from ..summary import Summary
 
-CHAT = "messages"  # column of chats
 PREFIX = "scorer_"  # of the scorer's columns, beside the judge's
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
 Strings = npt.NDArray[np.object_]

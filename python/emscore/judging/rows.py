@@ -23,8 +23,10 @@ Source: TypeAlias = Any
 PROBABILITY = "audit_probability"
 """Column with the probability by which a row came into a sample."""
 
-_QUESTION = ("question", "prompt", "question_text", "user", "messages")
-_RESPONSE = ("response", "answer", "completion", "output", "generated_text", "messages")
+CHAT = "messages"  # column of chats
+_QUESTION = ("question", "prompt", "question_text", "user", CHAT)
+_RESPONSE = ("response", "answer", "completion", "output", "generated_text", CHAT)
+_ROLES = {"user": ("user", "human"), "assistant": ("assistant", "model", "gpt", "ai")}
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 _TEXT_PARTS = ("text", "input_text", "output_text")  # others are images and the like
 _BATCH = 1024  # rows
@@ -81,11 +83,12 @@ def rows(source: Source, question_column: str | None, response_column: str | Non
         InputError: A file cannot be read or has no such columns.
     """
     data = _dataset(source)
-    return Rows(
-        data,
-        _column(data.schema, "question", question_column, _QUESTION),
-        _column(data.schema, "response", response_column, _RESPONSE),
-    )
+    question = _column(data.schema, "question", question_column, _QUESTION)
+    response = _column(data.schema, "response", response_column, _RESPONSE)
+    # A chat's answer belongs to its own question, not to one in another column.
+    if question_column is None and response_column is None and CHAT in (question, response):
+        question = response = CHAT
+    return Rows(data, question, response)
 
 
 def drawn(every: Rows, n: int, seed: int) -> tuple[Rows, "np.ndarray[Any, np.dtype[np.int64]]"]:
@@ -136,10 +139,11 @@ def _digest(question: str, response: str) -> bytes:
 def _turn(chat: list[dict[str, Any] | None], role: str) -> str:
     """The last message of a role; a question is the last before the last answer."""
     turns = [turn for turn in chat if turn is not None]
-    answers = [at for at, turn in enumerate(turns) if turn["role"] == "assistant"]
+    answers = [at for at, turn in enumerate(turns) if turn["role"] in _ROLES["assistant"]]
     if role == "user" and answers:
         turns = turns[: answers[-1]]
-    content = next((turn["content"] for turn in reversed(turns) if turn["role"] == role), None)
+    said = (turn["content"] for turn in reversed(turns) if turn["role"] in _ROLES[role])
+    content = next(said, None)
     if isinstance(content, list):  # as the engine joins its parts
         parts = [part for part in content if part is not None and part["type"] in _TEXT_PARTS]
         return "\n".join(part["text"] or "" for part in parts)
@@ -155,7 +159,7 @@ def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, .
             f"name it with --{role}-column"
         )
     kind = schema.field(name).type
-    if not (_is_text(kind) or (name == "messages" and _is_chat(kind))):
+    if not (_is_text(kind) or (name == CHAT and _is_chat(kind))):
         raise InputError(f"the {role} column {name} holds {kind}, not text or a chat")
     return name
 
