@@ -63,7 +63,7 @@ def theme(name: Theme) -> dict[str, Any]:
             "gridColor": line,
             "domainColor": line,
             "tickColor": line,
-            "labelLimit": 170,
+            "labelLimit": 250,
             "labelOverlap": "greedy",
             "labelSeparation": 8,
         },

@@ -8,7 +8,7 @@ from typing import Any
 from ..report.words import cut
 
 LINES = 15  # checkpoints in a plot
-WIDE = 26  # characters of a name that a plot has room for
+WIDE = 36  # characters of a name that a plot has room for
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
 pre { overflow-x: auto; font-size: 13px; } svg { max-width: 100%; height: auto; }
