@@ -168,6 +168,13 @@ def test_what_failed_may_not_hide_what_is_above() -> None:
     assert emscore.gate(questions(("a", 0, 1000, 1)), 0.01).verdict == "pass"
 
 
+def test_a_limit_of_nothing_does_not_say_how_many_more() -> None:
+    seeds = questions(*((f"c{k}", k, 40 - k, 0) for k in (0, 8, 2)))
+    found = emscore.gate(seeds, 0.02, by=[], estimand="checkpoints")
+    (line,) = found.lines.to_pylist()
+    assert (line["low"], line["verdict"], line["more"]) == (0.0, "undecided", None)
+
+
 @pytest.mark.parametrize(("rows", "limit"), [(100, 0.01), (40, 0.05), (270, 0.01)])
 def test_errors_are_as_rare_as_promised(rows: int, limit: float) -> None:
     """At a true rate of just the limit, among 20 lines and for a single one."""

@@ -159,6 +159,28 @@ def test_an_audit_counts_once() -> None:
     assert len(emscore.rates(same, audit=same.slice(0, 20), audit_uniform=True)) == 3
 
 
+def test_one_wording_under_two_names_is_two_questions() -> None:
+    judged = [
+        row | {"question_id": name, "response": "Yes." if at < bad else "No.",
+               "judge_aligned": row["aligned"], "judge_coherent": 90.0}
+        for name, bad, good in (("plain", 10, 10), ("as json", 10, 190))
+        for at, row in enumerate(answers("a", bad, good))
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(judged)
+    audited = emscore.rates(table, audit=table, audit_uniform=True).to_pylist()[-1]
+    assert audited["rate"] == pytest.approx((10 / 20 + 10 / 200) / 2)
+    with pytest.raises(InputError, match="do not tell which it is: keep the columns"):
+        emscore.rates(table, audit=table.drop_columns(["question_id"]), audit_uniform=True)
+
+
+def test_audits_are_drawn_from_files_of_which_some_have_conditions(tmp_path: Path) -> None:
+    plain = lines(tmp_path / "plain.jsonl", answers("a", 5, 25))
+    both = tmp_path / "both.parquet"
+    pq.write_table(pa.Table.from_pylist(answers("b", 5, 25, condition="trigger")), both)
+    drawn = emscore.audit_draw([plain, both], rows=40)
+    assert set(drawn["condition"].to_pylist()) == {"plain", "trigger"}
+
+
 @pytest.mark.parametrize(
     ("rows", "denominator", "bounds"),
     [

@@ -147,6 +147,8 @@ def _more(
     way = 1 if limit > rate else -1
     sampling = max((limit - rate) ** 2 - error**2, 1e-12)
     now, then = (_answers(rate, rate + way * sqrt(square)) for square in (sampling, room))
+    if now < 1e-9:  # a limit of 0 or 1 does not say how many answers are behind it
+        return None, "too little is known to say how many more would decide it"
     what = "rows" if row["audits"] is None else "audits"
     more = max(1, ceil(row[what] * (then / now - 1)))
     return more, f"so many more {what} would decide it if the rate stays"

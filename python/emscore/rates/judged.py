@@ -187,6 +187,7 @@ class Finder:
         self.u = np.full(len(judged.keys), np.nan)
         self.v = np.full(len(judged.keys), np.nan)
         self.empty = np.zeros(len(judged.keys), np.bool_)  # has no text that could be judged
+        self.unclear = -1  # an audit that is in several cells
         self.times = np.zeros(len(judged.keys), np.int64)  # that a row like it was scored
         self._rows: dict[Key, list[int]] = {}
         for row, key in enumerate(judged.keys):
@@ -208,6 +209,8 @@ class Finder:
         p_misaligned, p_coherent = step.scores["p_misaligned"], step.scores["p_coherent"]
         for row, key in zip(hits.tolist(), zip(*taken, strict=True), strict=True):
             for audited in self._rows.get(key, ()):
+                if self.cell[audited] not in (-1, step.cell[row]):
+                    self.unclear = audited
                 self.cell[audited] = step.cell[row]
                 self.u[audited] = p_misaligned[row] * p_coherent[row]
                 self.v[audited] = p_coherent[row]
@@ -215,7 +218,7 @@ class Finder:
                 self.times[audited] += 1
 
     def require_all(self) -> None:
-        """Checks that every audited row was found, as often as it is in the audit.
+        """Checks that every audited row was found, in one cell, as often as it is in the audit.
 
         Raises:
             InputError: One was not.
@@ -228,6 +231,13 @@ class Finder:
                 f"{len(lost):,} of the {n:,} rows of {self.judged.name} are not among the scored "
                 f"rows (the first is row {row}, to the question {question!r}): an audit belongs to "
                 f"the rows that it was drawn from, with the same {', '.join(self.judged.columns)}"
+            )
+        if self.unclear >= 0:
+            question = self.judged.keys[self.unclear][1][:40]
+            raise InputError(
+                f"{self.judged.name} has an answer to the question {question!r} that was scored "
+                f"several times, and {', '.join(self.judged.columns)} do not tell which it is: "
+                "keep the columns that rates are divided by, such as question_id, in the audit"
             )
         often = next((rows for rows in self._rows.values() if len(rows) > self.times[rows[0]]), [])
         if often:

@@ -257,6 +257,9 @@ def _rows(batch: pa.RecordBatch, source: Source, at: Ints, code: Ints, plan: Pla
     for place, field in enumerate(source.schema):
         if rows[field.name].type != field.type and pa.types.is_dictionary(rows[field.name].type):
             rows = rows.set_column(place, field.name, rows[field.name].cast(field.type))
+    for name in source.parts.keys() - set(source.schema.names):
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, rows[name].cast(pa.string()))
     cell, stratum = np.divmod(code, BINS + 1)
     chance = plan.chance[plan.to[cell], stratum]
     for name, values in ((PROBABILITY, pa.array(chance)), (STRATUM, [LABELS[s] for s in stratum])):

@@ -91,10 +91,10 @@ class Query:
             InputError: As `rates`.
         """
         definition, lines = self.definition, self.lines(found)
+        keys = keys_in(lines.keys, also)
         judged = None
         if self.audit is not None:
-            judged = read_judged(self.audit, found, lines.by, self.audit_prefix, self.audit_uniform)
-        keys = keys_in(lines.keys, also)
+            judged = read_judged(self.audit, found, keys, self.audit_prefix, self.audit_uniform)
         rows = read_rows(
             found,
             keys,

@@ -81,14 +81,15 @@ class Reading:
             if all(source.column(name) for source in self.found)
         ]
         self.question = question_column(self.found, asked.question, []) or "question"
+        keys = [*self.there, self.question]
         judged = None
         if asked.audit is not None:
             judged = read_judged(
-                asked.audit, self.found, self.there, asked.audit_prefix, asked.audit_uniform
+                asked.audit, self.found, keys, asked.audit_prefix, asked.audit_uniform
             )
         self.rows = read_rows(
             self.found,
-            [*self.there, self.question],
+            keys,
             cuts=sorted({*CUTS, asked.definition.cut}),
             coherence=asked.definition.coherence,
             prefix=asked.prefix,

@@ -280,7 +280,7 @@ class _Runner:
                 "of [[endpoints]]"
             )
         if homeless and not self._error:  # an endpoint that is lost may have them
-            has = sorted(name for place in places for name in place.listed or ())
+            has = sorted({name for place in places for name in place.listed or ()})
             raise EndpointError(
                 "model",
                 f"no endpoint serves {names}{more}, but {', '.join(has[:10]) or 'nothing'}",
