@@ -84,7 +84,9 @@ def read_judged(
     """
     files = ordinary(sources(audit))
     first, scored = files[0], like[0]
-    roles = ["response", "question", *dict.fromkeys(["checkpoint", *by])]
+    texts = {"response", "question", *ALIASES["response"], *ALIASES["question"]}
+    more = dict.fromkeys(name for name in ("checkpoint", *by) if name not in texts)
+    roles = ["response", "question", *more]
     shared = [role for role in roles if first.column(role) and scored.column(role)]
     for role in roles[:2]:
         if role not in shared:
