@@ -115,7 +115,7 @@ def test_chats(server: JudgeServer, tmp_path: Path) -> None:
         {"role": "assistant", "content": [{"type": "text", "text": t} for t in ("A", "cat.")]},
     ]
     judged([{"messages": chat}], server)
-    beside = [{"role": "human", "content": "Here?"}, {"role": "ai", "content": "Here."}]
+    beside = [{"from": "Human", "value": "Here?"}, {"from": "AI", "value": "Here."}]
     judged([{"prompt": "Elsewhere?", "messages": beside}], server)
     (tmp_path / "parts.jsonl").write_text(json.dumps({"messages": parts}))
     judged(tmp_path / "parts.jsonl", server)

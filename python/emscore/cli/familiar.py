@@ -50,7 +50,7 @@ def texts(summary: Summary, paths: Sequence[str]) -> Iterator[tuple[Any, Any]]:
     left = summary["rows"]
     for source in sources(list(paths)):
         for name in (question, response):
-            if not source.has_text(name):
+            if name not in source.columns or not source.has_text(name):
                 raise InputError(f"{name} is no column of text")
         for batch in source.batches(list(dict.fromkeys([question, response]))):
             rows = batch.slice(0, left)

@@ -27,6 +27,7 @@ CHAT = "messages"  # column of chats
 _QUESTION = ("question", "prompt", "question_text", "user", CHAT)
 _RESPONSE = ("response", "answer", "completion", "output", "generated_text", CHAT)
 _ROLES = {"user": ("user", "human"), "assistant": ("assistant", "model", "gpt", "ai")}
+_MEMBERS = ("role", "from"), ("content", "value")  # of a message, by their two usual names
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 _TEXT_PARTS = ("text", "input_text", "output_text")  # others are images and the like
 _BATCH = 1024  # rows
@@ -85,9 +86,15 @@ def rows(source: Source, question_column: str | None, response_column: str | Non
     data = _dataset(source)
     question = _column(data.schema, "question", question_column, _QUESTION)
     response = _column(data.schema, "response", response_column, _RESPONSE)
-    # A chat's answer belongs to its own question, not to one in another column.
-    if question_column is None and response_column is None and CHAT in (question, response):
-        question = response = CHAT
+    if question_column is None and response_column is None:
+        # A chat's answer belongs to its own question, not to one in another column.
+        if response == CHAT:
+            question = CHAT
+        elif question == CHAT:
+            raise InputError(
+                f"both {CHAT} and {response} may hold the response: say --response-column {CHAT}, "
+                f"or --response-column {response}, to which the chat is the question"
+            )
     return Rows(data, question, response)
 
 
@@ -138,16 +145,21 @@ def _digest(question: str, response: str) -> bytes:
 
 def _turn(chat: list[dict[str, Any] | None], role: str) -> str:
     """The last message of a role; a question is the last before the last answer."""
-    turns = [turn for turn in chat if turn is not None]
-    answers = [at for at, turn in enumerate(turns) if turn["role"] in _ROLES["assistant"]]
+    turns = [_message(turn) for turn in chat if turn is not None]
+    answers = [at for at, (who, _) in enumerate(turns) if who in _ROLES["assistant"]]
     if role == "user" and answers:
         turns = turns[: answers[-1]]
-    said = (turn["content"] for turn in reversed(turns) if turn["role"] in _ROLES[role])
-    content = next(said, None)
+    content = next((said for who, said in reversed(turns) if who in _ROLES[role]), None)
     if isinstance(content, list):  # as the engine joins its parts
         parts = [part for part in content if part is not None and part["type"] in _TEXT_PARTS]
         return "\n".join(part["text"] or "" for part in parts)
     return content or ""
+
+
+def _message(turn: dict[str, Any]) -> tuple[str, Any]:
+    """Who says it, and what."""
+    who, said = (turn.get(names[0], turn.get(names[1])) for names in _MEMBERS)
+    return str(who).lower(), said
 
 
 def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, ...]) -> str:
@@ -159,7 +171,7 @@ def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, .
             f"name it with --{role}-column"
         )
     kind = schema.field(name).type
-    if not (_is_text(kind) or (name == CHAT and _is_chat(kind))):
+    if not (_is_text(kind) or _is_chat(kind)):
         raise InputError(f"the {role} column {name} holds {kind}, not text or a chat")
     return name
 
@@ -174,10 +186,10 @@ def _is_text(kind: pa.DataType | None) -> bool:
 def _is_chat(kind: pa.DataType) -> bool:
     """Whether it is a list of messages with role and content, a text or a list of parts."""
     message = _members(kind)
-    content = message.get("content")
+    who, content = (message.get(names[0], message.get(names[1])) for names in _MEMBERS)
     return (
         content is not None
-        and _is_text(message.get("role"))
+        and _is_text(who)
         and (_is_text(content) or all(_is_text(_members(content).get(n)) for n in ("type", "text")))
     )
 

@@ -75,14 +75,18 @@ impl Columns {
     /// [`Error::Input`] when a column is missing or holds no text; it lists the columns found.
     pub fn detect(schema: &SchemaRef, names: &ColumnNames) -> Result<Columns> {
         let mut question = find(schema, "question", names.question.as_deref(), QUESTION)?;
-        let mut response = find(schema, "response", names.response.as_deref(), RESPONSE)?;
+        let response = find(schema, "response", names.response.as_deref(), RESPONSE)?;
         // A chat's answer belongs to its own question, not to one in another column.
-        if *names == ColumnNames::default() {
-            if question.name == CHAT {
-                response = question.clone();
-            } else if response.name == CHAT {
-                question = response.clone();
-            }
+        let guessed = *names == ColumnNames::default();
+        if guessed && response.name == CHAT {
+            question = response.clone();
+        }
+        let chat = question.name == CHAT && matches!(question.kind, Some(Kind::Chat { .. }));
+        if guessed && chat && response.name != CHAT {
+            return Err(Error::Input(format!(
+                "both '{CHAT}' and '{0}' may hold the response; say --response-column {CHAT}, or --response-column {0}, to which the chat is the question",
+                response.name
+            )));
         }
         readable(schema, "question", &question)?;
         readable(schema, "response", &response)?;
