@@ -117,7 +117,7 @@ def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions:
 
 
 def _sizes(
-    audits: "Audits", cell: Ints, to: Ints, lines: int, share: Floats
+    audits: Audits, cell: Ints, to: Ints, lines: int, share: Floats
 ) -> tuple[Floats, Floats]:
     """What a row of each question counts for, (cells,), and the pull of each audit, (audits,).
 

@@ -123,7 +123,8 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number from 1 on."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
@@ -145,12 +146,12 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "url": ("a text", lambda value: isinstance(value, str)),
     "api_key_env": ("the name of a variable", lambda value: isinstance(value, str) and value != ""),
     "headers": ("a table of names without spaces and of texts", _headers),
-    "max_concurrency": ("a whole number from 1 on", _count),
+    "max_concurrency": ("a whole number from 1 on", is_count),
     "requests_per_minute": ("a number above 0", _limit),
     "tokens_per_minute": ("a number above 0", _limit),
     "timeout": ("a number above 0", _number),
     "connect_timeout": ("a number above 0", _number),
-    "attempts": ("a whole number from 1 on", _count),
+    "attempts": ("a whole number from 1 on", is_count),
     "backoff": ("a number from 0 on", lambda value: value == 0 or _number(value)),
-    "max_reply_bytes": ("a whole number from 1 on", _count),
+    "max_reply_bytes": ("a whole number from 1 on", is_count),
 }

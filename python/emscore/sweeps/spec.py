@@ -11,7 +11,7 @@ from .._emscore import InputError
 from ..errors import SuiteError
 from ..files import read_toml
 from ..sampling.conditions import PLAIN, Condition
-from ..sampling.endpoint import Endpoint
+from ..sampling.endpoint import Endpoint, is_count
 from ..sampling.plan import Checkpoint, Plan
 from ..sampling.suites import Question, Suite, load_suite
 from .checkpoints import Entry, entries
@@ -148,7 +148,7 @@ def _server(table: Mapping[str, Any]) -> Server:
     if not isinstance(table.get("url"), str):
         raise InputError("each of [[endpoints]] needs a url")
     _checked("adapters", "true or false", _is(bool), table.get("adapters", False))
-    _checked("at_once", "a number from 1 on", _count, table.get("at_once", 1))
+    _checked("at_once", "a number from 1 on", is_count, table.get("at_once", 1))
     mine = {key: table[key] for key in _SERVER_KEYS if key in table}
     return Server(Endpoint(**{key: table[key] for key in own if key in table}), **mine)
 
@@ -188,10 +188,6 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
 def _tables(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
 
@@ -227,17 +223,17 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "endpoints": ("tables [[endpoints]], one at least", _some_tables),
     "checkpoints": ("tables [[checkpoints]]", _tables),
     "conditions": ("tables [[conditions]]", _tables),
-    "samples": ("a number from 1 on", _count),
+    "samples": ("a number from 1 on", is_count),
     "seed": ("a whole number", _is(int)),
     "temperature": ("a number from 0 on", _amount),
-    "max_tokens": ("a number from 1 on", _count),
-    "per_request": ("a number from 1 on", _count),
+    "max_tokens": ("a number from 1 on", is_count),
+    "per_request": ("a number from 1 on", is_count),
     "parameters": ("a table [parameters]", _is(dict)),
     "completions": ("true or false", _is(bool)),
     "template": ("a text", _is(str)),
     "scorer": ("a scorer's name or directory", _is(str)),
     "device": ("cpu, cuda, cuda:N or auto", _is(str)),
-    "threads": ("a number from 1 on", _count),
+    "threads": ("a number from 1 on", is_count),
     "checks": ("true or false", _is(bool)),
     "base": ("the name of a model", _is(str)),
     "prices": ("a table [prices]", _is(dict)),
