@@ -40,7 +40,7 @@ def cascade(
     Raises:
         InputError: No limits keep the rates that close, or no checkpoint has enough rows.
     """
-    held = [r for r in data.judged_rows(labels) if data.held_out(r)]
+    held = data.held_rows(labels)
     limits = chosen(held, _probabilities(first, held), _probabilities(second, held), points)
     return limits, {
         "first": first.name,

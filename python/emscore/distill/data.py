@@ -255,13 +255,18 @@ def held_out(row: Row) -> bool:
     return row.question_id not in MAIN_QUESTIONS and _share(row.question) < HELD_QUESTIONS
 
 
+def held_rows(labels: Sequence[Path]) -> list[Row]:
+    """The judged rows that are held out."""
+    return [r for r in judged_rows(labels) if held_out(r)]
+
+
 def calibration_rows(labels: Sequence[Path]) -> list[Row]:
     """The rows that are held out, of which there must be enough to calibrate a scorer.
 
     Raises:
         InputError: There are too few.
     """
-    held = [r for r in judged_rows(labels) if held_out(r)]
+    held = held_rows(labels)
     for name in ("aligned", "coherent"):
         if (scored := sum(getattr(r, name) == getattr(r, name) for r in held)) < LEAST_HELD:
             raise InputError(

@@ -317,9 +317,7 @@ def train(config: Config) -> None:
             optimizer.load_state_dict(saved_state)
         done, seconds, start = state["tokens"], state["seconds"], state["place"]
 
-    held = [
-        r for r in data.judged_rows(config.labels) if data.held_out(r) and r.aligned == r.aligned
-    ]
+    held = [r for r in data.held_rows(config.labels) if r.aligned == r.aligned]
     held = held[:: -(-len(held) // WATCHED)] if held else []
     watched = encoder([(r.question, r.response) for r in held])
 
