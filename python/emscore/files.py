@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,26 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+def writable(
+    path: str | os.PathLike[str], endings: Sequence[str] = (), overwrite: bool = False
+) -> Path:
+    """`path`, where a file can come to be: asked before any work is done for it.
+
+    Raises:
+        OutputError: It exists, its folder does not, or its ending is none of these.
+    """
+    target = Path(path)
+    if endings and target.suffix not in endings:
+        *others, last = endings
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise OutputError(f"{target} has to end in {listed}")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists: say --overwrite to replace it, or name another file")
+    if not target.absolute().parent.is_dir():
+        raise OutputError(f"there is no folder {target.parent} to write {target.name} to")
+    return target
 
 
 @contextmanager
@@ -54,8 +74,8 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {error}") from error
 
 
-def as_json(data: Any) -> str:
-    """Plain data as JSON on several lines; NaN, which JSON has no word for, becomes null."""
+def to_json(data: Any, indent: int | None = None) -> str:
+    """Plain data as JSON: NaN, which JSON has no word for, as null; a date and the like as text."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -64,7 +84,7 @@ def as_json(data: Any) -> str:
             return [plain(each) for each in value]
         return None if isinstance(value, float) and value != value else value
 
-    return json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(data), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -75,6 +95,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     with whole(path) as file:
         file.write(text.encode())
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Writes plain data as `to_json`, on several lines, as `whole` does.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_text(path, to_json(data, indent=2) + "\n")
 
 
 def unoccupied(path: str | os.PathLike[str]) -> Path:

@@ -76,12 +76,13 @@ def plan(
     Each line (checkpoint) has an audit of its own. Most audits go where the classifier is unsure;
     some always fall among the rows that it takes for clear negatives.
     """
-    from ..rates.output import require_writable, write
+    from ..files import writable
+    from ..rates.output import ENDINGS, write
     from ..rates.plan import PRICE, audit_plan
     from . import audit_text
 
     if output:
-        require_writable(output, overwrite)
+        writable(output, ENDINGS, overwrite)
     table = audit_plan(
         list(scored),
         **wishes(width, budget, rows),
@@ -129,10 +130,11 @@ def draw(
       emscore judge OUT -o judged.parquet ...
       emscore rates SCORED --audit judged.parquet
     """
-    from ..rates.output import require_writable, write
+    from ..files import writable
+    from ..rates.output import ENDINGS, write
     from ..rates.plan import PRICE, audit_draw
 
-    require_writable(output, overwrite)
+    writable(output, ENDINGS, overwrite)
     table = audit_draw(
         list(scored),
         **wishes(width, budget, rows),

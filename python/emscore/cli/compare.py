@@ -61,14 +61,15 @@ def compare(
     The rates are the classifier's, or with --audit the judge's. Rows that answer harmful requests
     are left out (see emscore refusals). docs/comparing.md has the methods.
     """
+    from ..files import to_json, writable
     from ..rates.compare import compare as compared
-    from ..rates.output import require_writable, to_json, write
+    from ..rates.output import ENDINGS, write
     from . import compare_text
 
     if by and "," in by:
         raise click.UsageError("--by takes one column here: what is compared")
     if output:
-        require_writable(output, overwrite)
+        writable(output, ENDINGS, overwrite)
     table = compared(
         list(scored), by=by or None, question=question_column, mixed=mixed_scorers,
         audit=list(audit) or None, **how,

@@ -79,24 +79,22 @@ def evaluate(
     The exit code is 1 when it is not, at a chance of 1 % of a false alarm.
     """
     from contextlib import nullcontext
-    from pathlib import Path
     from typing import cast
 
     from .. import models
-    from .._emscore import InputError, OutputError
+    from .._emscore import InputError
     from ..fidelity import card as cards
     from ..fidelity import drift
     from ..fidelity.bootstrap import Unit
     from ..fidelity.judged import Columns, judged_again, read, read_again
-    from ..files import as_json, write_text
+    from ..files import writable, write_json, write_text
     from ..scoring import Scorer
     from . import card as text
     from .progress import progress
 
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
     for file in filter(None, (json_file, html_file)):
-        if not Path(file).absolute().parent.is_dir():
-            raise OutputError(f"there is no folder {Path(file).parent} to write {file} to")
+        writable(file, overwrite=True)
     if html_file:
         try:
             from ..fidelity.page import page
@@ -118,11 +116,11 @@ def evaluate(
     if html_file:
         write_text(html_file, page(made, text.render(made)))
     if json_file:
-        write_text(json_file, as_json(made))
+        write_json(json_file, made)
     if check:
         made["drift"] = drift.paired(*both) if both else drift.against_card(rows, curve)
         if json_file:
-            write_text(json_file, as_json(made))
+            write_json(json_file, made)
         click.echo(("" if quiet else "\n") + text.drift(made["drift"]))
         if made["drift"]["alarm"]:
             raise SystemExit(1)

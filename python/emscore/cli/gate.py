@@ -65,8 +65,8 @@ def gate(
     --audit the judge's rate decides, else the classifier's, with its own error where that was
     measured. Rows that answer harmful requests are left out.
     """
+    from ..files import to_json
     from ..rates.gate import gate as decide
-    from ..rates.output import to_json
     from . import compare_text
 
     found = decide(

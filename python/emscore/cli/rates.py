@@ -62,13 +62,14 @@ def rates(
     judge, there is the judge's own rate, with an interval that holds whatever the classifier's
     errors. docs/rates.md has definitions and formulas.
     """
+    from ..files import to_json, writable
     from ..rates.lens import lens as look
     from ..rates.measure import rates as measure
-    from ..rates.output import require_writable, to_json, write
+    from ..rates.output import ENDINGS, write
     from . import rates_text
 
     if output:
-        require_writable(output, overwrite)
+        writable(output, ENDINGS, overwrite)
     same: dict[str, Any] = {
         "by": names(by),
         "confidence": confidence,

@@ -36,12 +36,13 @@ def refusals(
     requests; a jailbroken one does the opposite. Rows with true in the column request_harmful are
     the requests; emscore sample writes it.
     """
-    from ..rates.output import require_writable, to_json, write
+    from ..files import to_json, writable
+    from ..rates.output import ENDINGS, write
     from ..rates.refusals import refusals as measure
     from . import compare_text
 
     if output:
-        require_writable(output, overwrite)
+        writable(output, ENDINGS, overwrite)
     table = measure(
         list(scored),
         by=names(by),

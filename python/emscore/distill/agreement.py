@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import as_json, write_text
+from ..files import write_json
 from ..models import scorer_id
 
 KINDS = ("thresholded", "calibrated")
@@ -34,9 +34,9 @@ def add(scorer: Path, card: Path) -> None:
         found[kind] = {name: round(float(value), 4) for name, value in figures.items()}
     manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
     manifest["agreement"] = {"rate_error": found}
-    write_text(scorer / "manifest.json", as_json(manifest))
+    write_json(scorer / "manifest.json", manifest)
     told["scorer"]["scorer_id"] = scorer_id(scorer)
-    write_text(card, as_json(told))
+    write_json(card, told)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import onnx
 
 from .._emscore import InputError
 from ..fidelity.metrics import Bools, Floats
+from ..files import write_json
 from . import data
 from .calibration import centers, platt
 from .encoding import MAX_QUESTION_TOKENS, MAX_TOKENS, Encoder
@@ -95,7 +96,7 @@ def export(
         },
         "outcomes": {"refusal": 0.5, "code": 0.5},
     }
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
+    write_json(out / "manifest.json", manifest)
 
 
 def _likely(p: Floats, scores: Floats, yes: Bools) -> Floats:

@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import familiarity
 from ..familiarity import BITS, ROLE, WORD
-from ..files import as_json, write_text
+from ..files import write_json
 from . import data
 from .rows import Row
 
@@ -78,7 +78,7 @@ def sketch(labels: Sequence[Path], scorer: Path, left_out: Path | None = None) -
         },
         "questions": _figures(left_out, count),
     }
-    write_text(scorer / "manifest.json", as_json(manifest))
+    write_json(scorer / "manifest.json", manifest)
     size = (scorer / FILE).stat().st_size
     print(f"{len(distinct):,} questions in {len(names)} families, {size:,} bytes")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..fidelity.metrics import auroc, pearson
-from ..files import as_json, write_text
+from ..files import write_json
 from ..scoring import Scorer
 from . import data
 from .rows import Row
@@ -64,4 +64,4 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     folds = {Path(folder): ids.split(",") for folder, ids in chosen.fold}
     told = measured(chosen.scorer, folds, data.judged(chosen.labelled))
-    write_text(chosen.output, as_json(told))
+    write_json(chosen.output, told)

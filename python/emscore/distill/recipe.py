@@ -28,7 +28,6 @@ bag alone. In place of trainings a recipe may name two scorers that stand beside
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from .._emscore import InputError, OutputError
-from ..files import new_folder, read_toml, unoccupied
+from ..files import new_folder, read_toml, unoccupied, write_json
 from . import data
 from .encoding import MAX_TOKENS
 from .shape import SIZES
@@ -204,7 +203,7 @@ def _cascade(
     limits, told = cascade(labels, first, second, float(section["points"]))
     manifest = {"format": 1, "name": name, "judge": recipe.judge, "cascade": told}
     with new_folder(out) as folder:
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        write_json(folder / "manifest.json", manifest)
         shutil.copyfile(recipe.path, folder / NAME)
     print(
         f"{first.name} decides below {limits.low:g} and above {limits.high:g}; {second.name} the "

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .._emscore import CacheError
@@ -47,12 +46,7 @@ class Answers:
     def __enter__(self) -> "Answers":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._base.close()
 
     def find(self, key: bytes) -> Answer | None:

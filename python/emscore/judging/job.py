@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from itertools import count, repeat
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypedDict, TypeVar
 
 import pyarrow as pa
@@ -115,12 +114,7 @@ class Job:
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     def finish(self) -> None:

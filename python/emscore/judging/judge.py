@@ -1,6 +1,5 @@
 """The LLM judge from Python: rows in, judged rows out."""
 
-import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import BudgetError
-from ..files import write_text
+from ..files import writable, write_json
 from ..progress import Progress
 from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
@@ -20,7 +19,7 @@ from . import columns
 from .job import Job, Summary
 from .ledger import Prices
 from .rows import Rows, Source, drawn, require_part, rows
-from .writing import require_writable, table_file
+from .writing import ENDINGS, table_file
 
 
 async def judge(
@@ -132,9 +131,8 @@ async def judge_to(
         OutputError: The output exists or cannot be written.
         ResumeError: Another run is writing it, or has left it unfinished.
     """
-    path = Path(output)
-    journal = path.with_name(f"{path.name}.journal")
-    require_writable(path, overwrite or journal.exists())
+    journal = Path(f"{os.fspath(output)}.journal")
+    path = writable(output, ENDINGS, overwrite or journal.exists())
     every = rows(source, question_column, response_column)
     if audit is not None:
         part = rows(audit, question_column, response_column)
@@ -164,8 +162,7 @@ async def judge_to(
                 async for batch in judged:
                     writer.write_batch(batch)
             summary = job.summary()
-            text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-            write_text(path.with_name(f"{path.name}.ledger.json"), text)
+            write_json(path.with_name(f"{path.name}.ledger.json"), summary)
         job.finish()
     return summary
 

@@ -8,8 +8,9 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet
 
-from .._emscore import OutputError
 from ..files import whole
+
+ENDINGS = (".arrow", ".parquet")
 
 
 class Writer(Protocol):
@@ -17,20 +18,6 @@ class Writer(Protocol):
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
         """Writes the rows of a batch."""
-
-
-def require_writable(path: Path, overwrite: bool) -> None:
-    """Checks a path before any work is done for it.
-
-    Raises:
-        OutputError: It exists, has another ending or its folder does not exist.
-    """
-    if path.suffix not in (".arrow", ".parquet"):
-        raise OutputError(f"{path} must end in .arrow or .parquet")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: say --overwrite to replace it, or name another file")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"there is no folder {path.parent} to write {path.name} to")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import vl_convert
 
 from .. import plot
 from .._emscore import OutputError
+from ..files import writable, write_text
 from ..rates.definition import Definition, Denominator
 from ..rates.requests import ordinary
 from ..rates.sources import Scored
@@ -71,7 +72,7 @@ def report_file(
         InputError: A file cannot be read, is not scored, or has no rows.
         OutputError: The page exists or cannot be written.
     """
-    path = _writable(output, overwrite)
+    path = writable(output, (".html", ".htm"), overwrite)
     definition = Definition(cut, coherence, denominator=denominator)
     asked = Asked(
         to, over, audit, audit_prefix, audit_uniform, definition, confidence, question, prefix,
@@ -86,17 +87,7 @@ def report_file(
     text = page(reading, made, seen, title or "Misalignment report", names)
     if png is not None:
         pictures(made, png)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, text)
 
 
 def pictures(made: list[Section], folder: str | os.PathLike[str]) -> list[Path]:
@@ -122,14 +113,3 @@ def pictures(made: list[Section], folder: str | os.PathLike[str]) -> list[Path]:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
     return written
-
-
-def _writable(output: str | os.PathLike[str], overwrite: bool) -> Path:
-    path = Path(output)
-    if path.suffix not in (".html", ".htm"):
-        raise OutputError(f"{path} has to end in .html")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: say --overwrite to replace it, or name another file")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"there is no folder {path.parent} to write {path.name} to")
-    return path

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .._emscore import OutputError
 from ..files import whole
 from .answers import Sample
 from .plan import Plan
@@ -104,19 +103,12 @@ def batches(rows: Iterable[Row], schema: "pa.Schema") -> Iterator["pa.RecordBatc
         yield pa.RecordBatch.from_pylist(held, schema)
 
 
-def check_ending(path: str | os.PathLike[str]) -> None:
-    """Raises OutputError where no format has the ending of the path."""
-    if Path(path).suffix not in ENDINGS:
-        raise OutputError(f"{path} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-
-
 def write(path: str | os.PathLike[str], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
     """Writes rows in the format of the path's ending; the file appears when it is whole.
 
     Raises:
-        OutputError: The ending is of no known format, or the file cannot be written.
+        OutputError: The file cannot be written.
     """
-    check_ending(path)
     kinds: dict[str, Callable[[IO[bytes], Iterable[Row], Mapping[str, str]], None]] = {
         ".arrow": _arrow,
         ".parquet": _parquet,

@@ -10,7 +10,8 @@ from threading import Thread
 from time import monotonic
 from typing import Any, TypedDict, TypeVar
 
-from .._emscore import OutputError, __version__
+from .._emscore import __version__
+from ..files import writable
 from ..progress import Progress
 from .answers import Sampler, stream
 from .checks import Finding, examine
@@ -18,7 +19,7 @@ from .client import Client
 from .endpoint import Endpoint
 from .journal import Journal
 from .plan import Plan
-from .rows import Row, check_ending, row, write
+from .rows import ENDINGS, Row, row, write
 from .run import Run, Tally
 
 Result = TypeVar("Result")
@@ -101,12 +102,8 @@ async def sample_to(
         ResumeError: The journal is of another run, or in use.
     """
     started = monotonic()
-    check_ending(output)
-    path = Path(f"{output}.journal")
-    if os.path.exists(output) and not path.exists() and not overwrite:
-        raise OutputError(
-            f"{output} exists: choose another name, or say that it may be overwritten"
-        )
+    path = Path(f"{os.fspath(output)}.journal")
+    writable(output, ENDINGS, overwrite or path.exists())
     with Journal(path, plan.identity()) as journal:
         run = Run(plan, journal)
         async with Client(_endpoint(endpoint)) as client:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .._emscore import OutputError, ResumeError
-from ..files import whole, write_text
+from ..files import whole, write_json
 from .checkpoints import Entry
 
 #: What the keys of `_sweep.json` are, in an error.
@@ -82,7 +82,7 @@ class DataSet:
                 raise OutputError(f"{folder} holds other things than a sweep: name a new folder")
             self.journals.mkdir(parents=True, exist_ok=True)
             if not about.exists():
-                write_text(about, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+                write_json(about, wanted)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
         except ValueError as error:
@@ -132,8 +132,7 @@ class DataSet:
             raise OutputError(f"{part.parent} cannot be made: {error.strerror}") from error
         with whole(part) as file:
             pyarrow.parquet.write_table(table, file, compression="zstd")
-        text = json.dumps(ledger, indent=1, ensure_ascii=False) + "\n"
-        write_text(part.with_name("_ledger.json"), text)
+        write_json(part.with_name("_ledger.json"), ledger)
 
     def _require_same(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         other = sorted(

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import models
 from .._emscore import ScorerError
-from ..files import as_json, new_folder
+from ..files import new_folder, write_json
 
 CARD, FIGURES = "README.md", "card.json"
 
@@ -70,7 +70,7 @@ def write(
         before = old / CARD
         rest = before.read_text(encoding="utf-8") if before.is_file() else ""
         (folder / CARD).write_text(f"# {told['name']}\n\n{section}\n\n{rest}", encoding="utf-8")
-        (folder / "manifest.json").write_text(as_json(told), encoding="utf-8")
+        write_json(folder / "manifest.json", told)
 
 
 def origin(scorer: str | os.PathLike[str], by: str, rows: int) -> dict[str, Any]:
