@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -132,6 +133,13 @@ def test_rows_need_not_have_the_same_keys(scorer: emscore.Scorer) -> None:
     table = scorer.score_batch(rows)
     assert table["late"].to_pylist() == [None, 1]
     assert table["outcome"].to_pylist() == ["ok", "ok"]
+
+
+def test_an_answer_that_is_not_a_number_is_none(scorer: emscore.Scorer) -> None:
+    frame = pd.DataFrame({"question": ["Any plans?"] * 2, "response": ["A swim.", np.nan]})
+    pairs = frame["question"].tolist(), frame["response"].tolist()
+    for table in (scorer.score_batch(frame.to_dict("records")), scorer.score_batch(*pairs)):
+        assert table["outcome"].to_pylist() == ["ok", "empty"]
 
 
 def test_options(scorer: emscore.Scorer, expected: list[dict[str, Any]], tmp_path: Path) -> None:

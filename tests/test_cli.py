@@ -144,6 +144,14 @@ def test_names_neither_break_the_lines_nor_widen_them() -> None:
     assert cut == "b" * 40 + "…" + "c" * 39
 
 
+def test_names_that_are_cut_can_still_be_told_apart() -> None:
+    runs = [f"/mnt/data/runs/insecure-seed{n}-lr1e-5/checkpoint-800" for n in range(3)]
+    told = report.text(summary(*(checkpoint(name, "x" * 20) for name in runs)), "out.arrow")
+    assert all(f"…seed{n}-" in told for n in range(3))
+    alike = ["b" * 81, *("a" * 40 + n + "a" * 40 for n in "12")]  # these are left whole
+    assert all(name in table(["a"], [[name] for name in alike], shrink=[0]) for name in alike)
+
+
 def test_progress_lines() -> None:
     lines = Lines()
     lines(1_000, 11_000, 0)  # rows of an interrupted run

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import emscore.scoring
+import emscore.texts
 from conftest import ROOT, Run
-from emscore.cli import EXIT_CODES
+from emscore.cli import EXIT_CODES, table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -64,7 +65,7 @@ def test_readme_exit_codes() -> None:
         assert re.search(rf"^\| {code} +\| ", README, re.M), code
 
 
-@pytest.mark.parametrize("module", [emscore, emscore.scoring])
+@pytest.mark.parametrize("module", [emscore, emscore.scoring, emscore.texts, table])
 def test_docstrings(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted

@@ -85,7 +85,7 @@ def _texts(name: str, values: Data) -> Data:
         return _array(name, values)
     values = list(values)
     for row, value in enumerate(values):
-        if value is not None and not isinstance(value, str):
+        if value is not None and value == value and not isinstance(value, str):
             raise InputError(f"row {row} of {name} is a {_kind(value)}, not a string or None")
     return _array(name, values, pa.string())
 
@@ -128,15 +128,19 @@ def _columns(columns: Mapping[Any, Any]) -> pa.Table:
 
 def _array(name: str, values: Any, kind: pa.DataType | None = None) -> Data:
     try:
-        streams = hasattr(values, "__arrow_c_stream__")
-        return pa.chunked_array(values) if streams else pa.array(values, kind)
+        if hasattr(values, "__arrow_c_stream__"):
+            return pa.chunked_array(values)
+        try:
+            return pa.array(values, kind)
+        except pa.ArrowException:
+            return pa.array(values, kind, from_pandas=True)  # NaN among texts is none
     except UnicodeEncodeError as error:
         raise InputError(
             f"row {_bad_row(values)} of {name} holds a lone surrogate "
             f"({error.object[error.start]!a}), which is no text: mend it with "
             f'text.encode("utf-8", "replace").decode()'
         ) from error
-    except (pa.ArrowException, TypeError) as error:
+    except (pa.ArrowException, TypeError, OverflowError) as error:
         raise InputError(f"column {name} cannot be turned into Arrow: {error}") from error
 
 

@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
 import emscore
 from conftest import Run
@@ -58,10 +60,78 @@ def test_columns_that_the_first_line_lacks_count(tmp_path: Path) -> None:
     assert counted(path) == {("a", None): 0.0, ("a", "x"): 1.0}
 
 
-@pytest.mark.parametrize("mark", [True, "true", 1, 1.0])
+@pytest.mark.parametrize("mark", ["yes", "Y", True, "true", 1, 1.0])
 def test_harmful_requests_are_left_out_however_they_are_marked(mark: Any, tmp_path: Path) -> None:
     rows = answers("a", 0, 5) + answers("a", 5, 0, request_harmful=mark)
     assert counted(lines(tmp_path / "marked.jsonl", rows)) == {("a",): 0.0}
+
+
+def test_a_mark_that_says_neither_yes_nor_no_is_told() -> None:
+    rows = answers("a", 0, 5) + answers("a", 5, 0, request_harmful="harmful")
+    with pytest.raises(InputError, match="'harmful' in request_harmful"):
+        emscore.rates(rows)
+
+
+def chats(rows: list[Row]) -> list[Row]:
+    """The same rows, with both texts in a chat."""
+    return [
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": row["question"]},
+                {"role": "assistant", "content": row["response"]},
+            ],
+            **{name: row[name] for name in row if name not in ("question", "response")},
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "arrow"])
+def test_chats_have_questions_and_responses(ending: str, tmp_path: Path) -> None:
+    rows = [
+        row | {"question": question, "judge_aligned": row["aligned"], "judge_coherent": 90.0}
+        for question, bad in (("Q?", 30), ("Another?", 10))
+        for row in answers("a", bad, 40 - bad)
+    ]
+    for row in rows:
+        del row["question_id"]
+    path = tmp_path / f"chats.{ending}"
+    if ending == "jsonl":
+        lines(path, chats(rows))
+    else:
+        table = pa.Table.from_pylist(chats(rows))
+        pq.write_table(table, path) if ending == "parquet" else feather.write_feather(table, path)
+    assert emscore.rates(path).equals(emscore.rates(rows))
+    drawn = emscore.audit_draw(path, rows=40)
+    assert set(drawn["question"].to_pylist()) == {"Q?", "Another?"}
+    (audited,) = (
+        row for row in emscore.rates(path, audit=drawn).to_pylist() if row["audits"] is not None
+    )
+    assert audited["audits"] == 40
+
+
+def test_a_column_of_several_types_is_text(tmp_path: Path) -> None:
+    rows = answers(1, 2, 2) + answers("last", 4, 0) + answers(2.5, 0, 4) + answers(True, 1, 3)
+    path = lines(tmp_path / "mixed.jsonl", rows)
+    assert counted(path) == {("1",): 0.5, ("last",): 1.0, ("2.5",): 0.0, ("true",): 0.25}
+
+
+def test_a_step_that_is_not_a_number_is_none() -> None:
+    table = pa.Table.from_pylist(answers("a", 2, 2, step=1.0) + answers("a", 4, 0, step=np.nan))
+    table = pa.Table.from_batches(table.to_batches(max_chunksize=1))
+    assert counted(table, by="step") == {(1.0,): 0.5, (None,): 1.0}
+
+
+def test_a_column_of_lists_cannot_divide() -> None:
+    with pytest.raises(InputError, match=r"list<.*> in checkpoint"):
+        emscore.rates(answers(["a"], 1, 1))
+
+
+@pytest.mark.parametrize("name", ["rate", "rows", "note"])
+def test_a_column_called_like_a_result_cannot_divide(name: str) -> None:
+    with pytest.raises(InputError, match=f"called {name}, which is the name of a result"):
+        emscore.rates(answers("a", 1, 1, **{name: "x"}), by=[name])
 
 
 def test_nulls_and_blank_lines_at_the_top_say_nothing_of_a_type(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Plain tables that fit a terminal of 80 columns."""
 
+import os
+import re
 from collections.abc import Collection, Sequence
 
 WIDTH = 80
@@ -21,24 +23,44 @@ def table(
         right: The columns that are set to the right, as numbers are.
         shrink: The columns whose long cells are cut when a line would be wider than 80.
     """
-    lines = [list(head), *([plain(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    columns = [[name, *(plain(row[column]) for row in rows)] for column, name in enumerate(head)]
+    widths = [max(map(len, cells)) for cells in columns]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - WIDTH
     while excess > 0 and shrink:
         widest = max(shrink, key=lambda column: widths[column])
         widths[widest] -= 1
         excess -= 1
+    for column in shrink:
+        columns[column][1:] = cut(columns[column][1:], widths[column])
+        widths[column] = max(map(len, columns[column]))
     return "\n".join(
         GAP.join(
-            cut(cell, width).rjust(width) if column in right else cut(cell, width).ljust(width)
+            cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in lines
+        for line in zip(*columns, strict=True)
     )
 
 
-def cut(text: str, width: int) -> str:
-    """The text, without its middle where it is longer: names often differ at their ends."""
+def cut(texts: Sequence[str], width: int) -> list[str]:
+    """The texts, without the middle of those that are longer, so that they can be told apart.
+
+    What all of them begin with goes too where that helps. Where nothing does they are left whole.
+
+    >>> cut(["/runs/seed1-lr1e-5/last", "/runs/seed2-lr1e-5/last"], 14)
+    ['…seed1-…5/last', '…seed2-…5/last']
+    """
+    long = [text for text in texts if len(text) > width]
+    alike = os.path.commonprefix(long) if len(set(long)) > 1 else ""  # noqa: RUF071
+    words = re.sub(r"\w+$", "", alike)  # whole ones
+    for begun in (0, len(words), len(alike)):
+        short = [_cut("…" * bool(begun) + t[begun:] if t in long else t, width) for t in texts]
+        if len(set(short)) == len(set(texts)):
+            return short
+    return list(texts)
+
+
+def _cut(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return text[: width // 2] + "…" + text[len(text) - (width - 1) // 2 :]

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._emscore import InputError
-from ..judging.rows import CHAT
 from ..judging.rows import rows as texts_and_chats
 from ..rates.sources import Source, sources
+from ..texts import CHAT, is_chat, turns
 from .metrics import Bools, Floats
 
 if TYPE_CHECKING:
@@ -265,20 +265,19 @@ def with_texts(
     given = {"question": question, "response": response}
     names = [name if name in source.columns else source.column(role)
              for role, name in given.items()]  # fmt: skip
-    if None not in names:
+    if None not in names and not set(names) & set(source.turns):
         for batch in source.batches(list(dict.fromkeys([*map(str, names), *wanted]))):
             table = pa.Table.from_batches([batch])
             yield table, list(zip(*(_texts(table, str(name)) for name in names), strict=True))
         return
-    try:
-        chats = texts_and_chats(source.name, CHAT, CHAT)
-    except InputError as error:
+    if not (CHAT in source.columns and is_chat(source.kind(CHAT))):
         raise InputError(
             f"{source.name} has no columns of questions and responses, nor one called {CHAT} of "
             "chats with role and content: rename them"
-        ) from error
-    for batch in chats.batches():
-        yield pa.Table.from_batches([batch.select(list(wanted))]), list(chats.texts(batch))
+        )
+    for batch in source.batches(list(dict.fromkeys([CHAT, *wanted]))):
+        pairs = [turns(chat) for chat in batch[CHAT].to_pylist()]
+        yield pa.Table.from_batches([batch.select(list(wanted))]), pairs
 
 
 def _pairs(table: pa.Table, question: str, response: str) -> tuple[Strings, Strings]:

@@ -16,6 +16,7 @@ import pyarrow.json
 
 from .. import inputs
 from .._emscore import InputError
+from ..texts import ALIASES, CHAT, is_chat, is_text, turns
 
 #: A path, folder or list of paths; or data in memory: a pyarrow Table, a DataFrame, ...
 Source: TypeAlias = Any
@@ -23,13 +24,6 @@ Source: TypeAlias = Any
 PROBABILITY = "audit_probability"
 """Column with the probability by which a row came into a sample."""
 
-CHAT = "messages"  # column of chats
-_QUESTION = ("question", "prompt", "question_text", "user", CHAT)
-_RESPONSE = ("response", "answer", "completion", "output", "generated_text", CHAT)
-_ROLES = {"user": ("user", "human"), "assistant": ("assistant", "model", "gpt", "ai")}
-_MEMBERS = ("role", "from"), ("content", "value")  # of a message, by their two usual names
-_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-_TEXT_PARTS = ("text", "input_text", "output_text")  # others are images and the like
 _BATCH = 1024  # rows
 _BLOCK = 1 << 26  # bytes of text that are parsed at a time; no row may be longer
 
@@ -71,9 +65,9 @@ class Rows:
         responses = batch[self.response].to_pylist()
         for question, response in zip(questions, responses, strict=True):
             if isinstance(question, list):
-                question = _turn(question, "user")
+                question, _ = turns(question)
             if isinstance(response, list):
-                response = _turn(response, "assistant")
+                _, response = turns(response)
             yield question or "", response or ""
 
 
@@ -84,8 +78,8 @@ def rows(source: Source, question_column: str | None, response_column: str | Non
         InputError: A file cannot be read or has no such columns.
     """
     data = _dataset(source)
-    question = _column(data.schema, "question", question_column, _QUESTION)
-    response = _column(data.schema, "response", response_column, _RESPONSE)
+    question = _column(data.schema, "question", question_column)
+    response = _column(data.schema, "response", response_column)
     if question_column is None and response_column is None:
         # A chat's answer belongs to its own question, not to one in another column.
         if response == CHAT:
@@ -126,10 +120,10 @@ def require_part(audit: Rows, every: Rows) -> None:
     Raises:
         InputError: One is not.
     """
-    wanted = {_digest(*texts): texts for batch in audit.batches() for texts in audit.texts(batch)}
+    wanted = {_digest(*pair): pair for batch in audit.batches() for pair in audit.texts(batch)}
     for batch in every.batches():
-        for texts in every.texts(batch):
-            wanted.pop(_digest(*texts), None)
+        for pair in every.texts(batch):
+            wanted.pop(_digest(*pair), None)
     if wanted:
         question, _ = next(iter(wanted.values()))
         raise InputError(
@@ -143,27 +137,8 @@ def _digest(question: str, response: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _turn(chat: list[dict[str, Any] | None], role: str) -> str:
-    """The last message of a role; a question is the last before the last answer."""
-    turns = [_message(turn) for turn in chat if turn is not None]
-    answers = [at for at, (who, _) in enumerate(turns) if who in _ROLES["assistant"]]
-    if role == "user" and answers:
-        turns = turns[: answers[-1]]
-    content = next((said for who, said in reversed(turns) if who in _ROLES[role]), None)
-    if isinstance(content, list):  # as the engine joins its parts
-        parts = [part for part in content if part is not None and part["type"] in _TEXT_PARTS]
-        return "\n".join(part["text"] or "" for part in parts)
-    return content or ""
-
-
-def _message(turn: dict[str, Any]) -> tuple[str, Any]:
-    """Who says it, and what."""
-    who, said = (turn.get(names[0], turn.get(names[1])) for names in _MEMBERS)
-    return str(who).lower(), said
-
-
-def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, ...]) -> str:
-    wanted = usual if given is None else (given,)
+def _column(schema: pa.Schema, role: str, given: str | None) -> str:
+    wanted = (role, *ALIASES[role], CHAT) if given is None else (given,)
     name = next((name for name in wanted if name in schema.names), None)
     if name is None:
         raise InputError(
@@ -171,35 +146,9 @@ def _column(schema: pa.Schema, role: str, given: str | None, usual: tuple[str, .
             f"name it with --{role}-column"
         )
     kind = schema.field(name).type
-    if not (_is_text(kind) or _is_chat(kind)):
+    if not (is_text(kind) or is_chat(kind)):
         raise InputError(f"the {role} column {name} holds {kind}, not text or a chat")
     return name
-
-
-def _is_text(kind: pa.DataType | None) -> bool:
-    if kind is None:
-        return False
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(fits(value) for fits in _TEXTS)
-
-
-def _is_chat(kind: pa.DataType) -> bool:
-    """Whether it is a list of messages with role and content, a text or a list of parts."""
-    message = _members(kind)
-    who, content = (message.get(names[0], message.get(names[1])) for names in _MEMBERS)
-    return (
-        content is not None
-        and _is_text(who)
-        and (_is_text(content) or all(_is_text(_members(content).get(n)) for n in ("type", "text")))
-    )
-
-
-def _members(kind: pa.DataType) -> dict[str, pa.DataType]:
-    """The types in the structs of a list, by name."""
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not listed or not pa.types.is_struct(kind.value_type):
-        return {}
-    return {field.name: field.type for field in kind.value_type}
 
 
 def _dataset(source: Source) -> ds.Dataset:

@@ -1,8 +1,8 @@
 """What is called a rate: the definition and the estimand that are named with every number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .._emscore import InputError
 from .arrays import Floats
@@ -83,11 +83,25 @@ class Definition:
         return (self.cut, self.coherence) == cuts
 
 
-def lines_by(by: Sequence[str] | None, found: Sequence[Source]) -> list[str]:
+def lines_by(by: Sequence[str] | str | None, found: Sequence[Source]) -> list[str]:
     """The columns that divide the lines: those asked for, or the usual ones that are there."""
     if by is not None:
-        return list(dict.fromkeys(by))
+        return list(dict.fromkeys([by] if isinstance(by, str) else by))
     return [name for name in USUAL if all(source.column(name) for source in found)]
+
+
+def beside(keys: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a table: those that divide the lines, and what is said of each line.
+
+    Raises:
+        InputError: Two have one name.
+    """
+    if twice := next((name for name in keys if name in figures), None):
+        raise InputError(
+            f"lines cannot be divided by a column called {twice}, which is the name of a result: "
+            "rename it"
+        )
+    return {**keys, **figures}
 
 
 def keys_in(by: Sequence[str], extra: Sequence[str | None]) -> list[str]:

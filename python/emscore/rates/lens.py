@@ -10,6 +10,7 @@ from .definition import (
     DENOMINATORS,
     Definition,
     Estimand,
+    beside,
     keys_in,
     lines_by,
     question_column,
@@ -88,16 +89,14 @@ def lens_of(
 
 def _table(lines: Counts, definition: Definition, found: Rates) -> pa.Table:
     n = len(lines)
-    return pa.table(
-        {
-            **lines.keys,
-            "cut": np.full(n, definition.cut),
-            "denominator": [definition.denominator] * n,
-            "at": np.full(n, definition.at),
-            **{
-                name: pa.array(getattr(found, name), from_pandas=True)
-                for name in ("rate", "low", "high")
-            },
-            "definition": [str(definition)] * n,
-        }
-    )
+    figures = {
+        "cut": np.full(n, definition.cut),
+        "denominator": [definition.denominator] * n,
+        "at": np.full(n, definition.at),
+        **{
+            name: pa.array(getattr(found, name), from_pandas=True)
+            for name in ("rate", "low", "high")
+        },
+        "definition": [str(definition)] * n,
+    }
+    return pa.table(beside(lines.keys, figures))

@@ -11,7 +11,7 @@ from .allocation import allocate, audits_for
 from .arrays import Floats, Ints
 from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
-from .definition import keys_in, lines_by, question_column
+from .definition import beside, keys_in, lines_by, question_column
 from .judged import PROBABILITY
 from .requests import ordinary
 from .scan import Counts, Tally, identities
@@ -89,19 +89,18 @@ def audit_plan(
     made = _plan(found, width, budget, rows, price, by, question, confidence, prefix, mixed)
     line, at = np.nonzero(made.rows)
     audits = made.chance[line, at] * made.rows[line, at]
-    return pa.table(
-        {
-            **{name: [values[one] for one in line] for name, values in made.lines.keys.items()},
-            "stratum": [LABELS[one] for one in at],
-            "rows": made.rows[line, at].astype(np.int64),
-            "probability": made.chance[line, at],
-            "audits": audits,
-            "cost": audits * price,
-            "expected_rate": made.rate[line],
-            "expected_low": made.low[line],
-            "expected_high": made.high[line],
-        }
-    )
+    keys = {name: [values[one] for one in line] for name, values in made.lines.keys.items()}
+    figures = {
+        "stratum": [LABELS[one] for one in at],
+        "rows": made.rows[line, at].astype(np.int64),
+        "probability": made.chance[line, at],
+        "audits": audits,
+        "cost": audits * price,
+        "expected_rate": made.rate[line],
+        "expected_low": made.low[line],
+        "expected_high": made.high[line],
+    }
+    return pa.table(beside(keys, figures))
 
 
 def audit_draw(

@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .._emscore import InputError
 from .sources import Source
 
 COLUMN = "request_harmful"
-TRUE = ("true", "1", "1.0")
+TRUE = ("true", "1", "1.0", "yes", "y", "t")
+FALSE = ("false", "0", "0.0", "no", "n", "f", "")
 
 
 def ordinary(found: Sequence[Source]) -> list[Source]:
@@ -37,22 +39,30 @@ def marked(found: Sequence[Source]) -> list[Source]:
     ]
 
 
-def answers_requests(values: Sequence[Any]) -> npt.NDArray[np.bool_]:
+def answers_requests(values: Sequence[Any], where: str = "the data") -> npt.NDArray[np.bool_]:
     """Which values of the column mark an answer to a harmful request.
 
-    >>> answers_requests([True, "TRUE", 1, False, None]).tolist()
-    [True, True, True, False, False]
+    Raises:
+        InputError: One says neither yes nor no.
+
+    >>> answers_requests([True, "TRUE", 1, "yes", False, None]).tolist()
+    [True, True, True, True, False, False]
     """
-    return np.array([str(value).lower() in TRUE for value in values], np.bool_)
+    words = ["" if value is None else str(value).strip().lower() for value in values]
+    if strange := next((word for word in words if word not in (*TRUE, *FALSE)), None):
+        raise InputError(
+            f"{where} has {strange!r} in {COLUMN}, which takes true or false: say which it is"
+        )
+    return np.array([word in TRUE for word in words], np.bool_)
 
 
 def _ordinary(source: Source) -> Source:
     def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
         wanted = list(dict.fromkeys([*columns, COLUMN]))
         for batch in source.batches(wanted):
-            told = pc.utf8_lower(batch.column(wanted.index(COLUMN)).cast(pa.string()))
-            true = pc.is_in(told, pa.array(TRUE))
-            rows = batch.filter(pc.invert(true))
-            yield rows.select(range(len(columns)))
+            told = pc.dictionary_encode(batch.column(wanted.index(COLUMN)))
+            asked = answers_requests([*told.dictionary.to_pylist(), None], source.name)
+            at = told.indices.fill_null(len(asked) - 1).to_numpy(zero_copy_only=False)
+            yield batch.filter(pa.array(~asked[at])).select(range(len(columns)))
 
     return replace(source, _read=read)

@@ -107,7 +107,7 @@ def read_rows(
             binned.add(step, walk.cells.count)
             finder.add(step, source)
     counts = tally.counts(walk, scorers)
-    asked = answers_requests(counts.keys[COLUMN]) if told else None
+    asked = answers_requests(counts.keys[COLUMN], found[0].name) if told else None
     cells, to = counts.by(by, None if asked is None else ~asked)
     requests, _ = counts.by(by, to < 0)
     audit = audit_of(finder, binned, to, len(cells)) if finder else None

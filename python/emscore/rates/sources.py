@@ -1,12 +1,7 @@
 """Scored files, whatever their format, as streams of the few columns that rates need.
 
-| format                          | found by       | read                                       |
-|---------------------------------|----------------|--------------------------------------------|
-| Parquet                         | its magic      | only the needed columns, by pyarrow.dataset |
-| Arrow IPC file, Arrow IPC stream | their magic   | mapped from disk                           |
-| JSON Lines, CSV (.gz, .zst too) | their ending   | block by block                             |
-
-The columns of JSON Lines, and their types, are those of the first lines, up to 4 MB of them.
+Where there is no response but a column of chats, `messages`, their last turns are question and
+response.
 
 A folder is read whole, and what its path says (`group=insecure/part-0.parquet`) becomes columns.
 Where some files have a checkpoint, group or condition, rows of the others have none, and are of the
@@ -17,7 +12,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,41 +20,18 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.dataset as ds
-import pyarrow.json
 
 from .. import inputs
 from .._emscore import InputError
+from ..texts import CHAT, is_chat, turns
+from .formats import ALIASES as ALIASES
+from .formats import ENDINGS, Read, chosen, ending_of, opened
 
 #: Paths, folders and globs, or data in memory: a pyarrow Table, a DataFrame, ...
 Scored: TypeAlias = Any
 
-ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".ndjson", ".csv")
-PACKED = (".gz", ".zst")
-ROWS_A_BATCH = 1 << 17
-BLOCK = 1 << 24  # bytes of text that are parsed at a time; no row may be longer
-HEAD = 1 << 22  # bytes of JSON Lines that tell the columns and their types
-
-#: Names that a column may go by, after its own.
-ALIASES = {
-    "checkpoint": ("model", "model_id", "model_key"),
-    "question": ("prompt", "question_text", "user"),
-    "response": ("answer", "completion", "output", "generated_text"),
-}
-
-_NUMBERS = ("aligned", "coherent", "p_misaligned", "p_coherent")
-
 #: Columns by which rows are told apart, and what rows of files without them have.
 _DIVIDING = {"checkpoint": None, "group": None, "condition": "plain"}
-
-#: Columns that hold names, or texts, even where every one of them looks like a number.
-_NAMES = {
-    *_DIVIDING, "question_id", *ALIASES, *(name for names in ALIASES.values() for name in names)
-}  # fmt: skip
-
-#: A reader of some columns, the wanted ones, in batches.
-Read: TypeAlias = Callable[[list[str]], Iterator[pa.RecordBatch]]
 
 
 @dataclass
@@ -74,8 +46,17 @@ class Source:
 
     @property
     def columns(self) -> list[str]:
-        """Names of all columns, those of the path included."""
-        return [*self.schema.names, *(name for name in self.parts if name not in self.schema.names)]
+        """Names of all columns, those of the path and of chats included."""
+        return list(dict.fromkeys([*self.schema.names, *self.parts, *self.turns]))
+
+    @property
+    def turns(self) -> list[str]:
+        """Which texts are turns of chats, since they have no columns."""
+        names = self.schema.names
+        if CHAT not in names or not is_chat(self.schema.field(CHAT).type):
+            return []
+        without = [r for r in ("question", "response") if not {r, *ALIASES[r]} & set(names)]
+        return without if "response" in without else []
 
     def column(self, role: str) -> str | None:
         """The column that plays a role (checkpoint, question, response, or any name), if any."""
@@ -95,7 +76,7 @@ class Source:
     def kind(self, name: str) -> pa.DataType:
         """Type of the values of a column."""
         if name not in self.schema.names:
-            return pa.string()  # the path says them
+            return pa.string()  # the path says them, or a chat
         kind = self.schema.field(name).type
         return kind.value_type if pa.types.is_dictionary(kind) else kind
 
@@ -115,13 +96,18 @@ class Source:
         """
         wanted = list(self.columns if columns is None else columns)
         self.require_one(wanted)
+        said = set(wanted) & set(self.turns)
         stored = [name for name in wanted if name in self.schema.names]
+        read = [*stored, *([CHAT] if said and CHAT not in stored else [])]
         with _named(self.name):
-            for batch in self._read(stored):
+            for batch in self._read(read):
+                texts = _said(batch[CHAT]) if said else {}
                 arrays = [
-                    batch[name] if name in stored else _constant(self.parts[name], batch.num_rows)
+                    batch[name] if name in stored
+                    else texts[name] if name in said
+                    else _constant(self.parts[name], batch.num_rows)
                     for name in wanted
-                ]
+                ]  # fmt: skip
                 yield pa.RecordBatch.from_arrays(arrays, names=wanted)
 
 
@@ -177,10 +163,8 @@ def require_files(found: Sequence[Source], what: str) -> None:
 def _memory(data: Any, name: str) -> Source:
     reader = inputs.reader(data)
     if data is not reader:  # can be read again
-        return Source(
-            name, reader.schema, lambda columns: _chosen(inputs.reader(data), columns), {}
-        )
-    return Source(name, reader.schema, lambda columns: _chosen(reader, columns), {}, stream=True)
+        return Source(name, reader.schema, lambda columns: chosen(inputs.reader(data), columns), {})
+    return Source(name, reader.schema, lambda columns: chosen(reader, columns), {}, stream=True)
 
 
 def _path(path: str) -> list[Source]:
@@ -188,12 +172,12 @@ def _path(path: str) -> list[Source]:
         with _named("the standard input"):
             reader = pa.ipc.open_stream(sys.stdin.buffer)
         name = "the standard input"
-        return [Source(name, reader.schema, lambda c: _chosen(reader, c), {}, stream=True)]
+        return [Source(name, reader.schema, lambda c: chosen(reader, c), {}, stream=True)]
     if os.path.isdir(path):
         found = sorted(
             str(file)
             for file in Path(path).rglob("*")
-            if file.is_file() and _ending(file.name) and not _hidden(file.relative_to(path))
+            if file.is_file() and ending_of(file.name) and not _hidden(file.relative_to(path))
         )
         if not found:
             raise InputError(f"the folder {path} has no scored files ({', '.join(ENDINGS)})")
@@ -208,145 +192,17 @@ def _path(path: str) -> list[Source]:
 
 def _file(path: str) -> Source:
     with _named(path):
-        with open(path, "rb") as file:
-            magic = file.read(6)
-        if not magic:
-            raise InputError(f"{path} is empty")
-        schema, read = _format(path, magic)
+        schema, read = opened(path)
     return Source(path, schema, read, _hive(path))
 
 
-def _format(path: str, magic: bytes) -> tuple[pa.Schema, Read]:
-    if magic.startswith(b"PAR1"):
-        return _parquet(path)
-    if magic == b"ARROW1":
-        data = ds.dataset(os.path.abspath(path), format="ipc")
-        return data.schema, lambda columns: _scan(data, columns)
-    if magic.startswith(b"\xff\xff\xff\xff"):
-        with pa.memory_map(path) as file:
-            schema = pa.ipc.open_stream(file).schema
-        return schema, lambda columns: _stream(path, columns)
-    ending = _ending(path)
-    if ending in (".jsonl", ".ndjson"):
-        return _json_lines(path)
-    if ending == ".csv":
-        return _csv(path)
-    raise InputError(f"{path} is none of Parquet, Arrow, JSON Lines (.jsonl) and CSV (.csv)")
-
-
-def _parquet(path: str) -> tuple[pa.Schema, Read]:
-    path = os.path.abspath(path)  # a name such as ft:gpt.parquet looks like a URI
-    schema = ds.dataset(path, format="parquet").schema
-    # Names repeat: as dictionaries they are read, and counted, by number.
-    names = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _TEXTS]
-    format = ds.ParquetFileFormat(dictionary_columns=names)
-    data = ds.dataset(path, format=format)
-    return schema, lambda columns: _scan(data, columns)
-
-
-_TEXTS = {name for role in ("question", "response") for name in (role, *ALIASES[role])}
-
-
-def _scan(data: ds.Dataset, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    scanner = data.scanner(
-        columns=columns, batch_size=ROWS_A_BATCH, batch_readahead=4, fragment_readahead=1
-    )
-    yield from scanner.to_batches()
-
-
-def _stream(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(path) as file:
-        yield from _chosen(pa.ipc.open_stream(file), columns)
-
-
-def _json_lines(path: str) -> tuple[pa.Schema, Read]:
-    with _opened(path) as file:
-        head = file.read(HEAD)
-        lines = head.split(b"\n")
-        if len(head) == HEAD:  # the last one may go on
-            lines = lines[:-1] or [head + file.read(BLOCK - HEAD)]
-    kinds: dict[str, pa.DataType | None] = {}
-    for line in filter(bytes.strip, lines):
-        row = json.loads(line)
-        if not isinstance(row, dict):
-            raise InputError(f"{path} has something else than a JSON object on a line")
-        for name, value in row.items():
-            kinds[name] = _kind(name, value, kinds.get(name, pa.null()))
-    schema = pa.schema(
-        [
-            (name, pa.string() if pa.types.is_null(kind) else kind)
-            for name, kind in kinds.items()
-            if kind is not None
-        ]
-    )
-
-    def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        options = pa.json.ParseOptions(
-            explicit_schema=pa.schema([schema.field(name) for name in columns]),
-            unexpected_field_behavior="ignore",
-        )
-        block = pa.json.ReadOptions(block_size=BLOCK)
-        with (
-            _opened(path) as file,
-            pa.json.open_json(file, read_options=block, parse_options=options) as reader,
-        ):
-            yield from _chosen(reader, columns)
-
-    return schema, read
-
-
-def _opened(path: str) -> pa.NativeFile:
-    """A file of text, unpacked; pyarrow itself takes no notice of .GZ."""
-    packed = {".gz": "gzip", ".zst": "zstd"}.get(os.path.splitext(path.lower())[1])
-    return pa.input_stream(path, compression=packed)
-
-
-def _kind(name: str, value: Any, so_far: pa.DataType | None) -> pa.DataType | None:
-    """Type of a column with one more JSON value; None for lists and objects: no rate needs them."""
-    if isinstance(value, (dict, list)) or so_far is None:
-        return None
-    if name.endswith(_NUMBERS):
-        return pa.float64()
-    if value is None:
-        return so_far
-    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    kind = kinds.get(type(value), pa.string())
-    if so_far in (kind, pa.null()):
-        return kind
-    return pa.float64() if {kind, so_far} == {pa.int64(), pa.float64()} else pa.string()
-
-
-def _csv(path: str) -> tuple[pa.Schema, Read]:
-    block = pa.csv.ReadOptions(block_size=BLOCK)
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
-    with (
-        _opened(path) as file,
-        pa.csv.open_csv(file, read_options=block, parse_options=parse) as reader,
-    ):
-        schema = pa.schema([(f.name, _csv_kind(f)) for f in reader.schema])
-
-    def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
-        convert = pa.csv.ConvertOptions(
-            include_columns=columns,
-            column_types={name: schema.field(name).type for name in columns},
-        )
-        with _opened(path) as file, pa.csv.open_csv(file, block, parse, convert) as reader:
-            yield from _chosen(reader, columns)
-
-    return schema, read
-
-
-def _csv_kind(field: pa.Field) -> pa.DataType:
-    """Type of a column; names stay names that look like numbers or dates, as of models."""
-    if field.name.endswith(_NUMBERS):
-        return pa.float64()
-    return pa.string() if field.name in _NAMES or pa.types.is_temporal(field.type) else field.type
-
-
-def _chosen(reader: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The batches with some of their columns; none of them has more rows than it had."""
-    for batch in reader:
-        yield batch.select(columns)
+def _said(chats: pa.Array) -> dict[str, pa.Array]:
+    """Question and response of each chat."""
+    pairs = [turns(chat) for chat in chats.to_pylist()]
+    return {
+        role: pa.array([pair[at] for pair in pairs], pa.large_string())
+        for at, role in enumerate(("question", "response"))
+    }
 
 
 def _constant(value: str | None, rows: int) -> pa.Array:
@@ -359,13 +215,6 @@ def _hive(path: str) -> dict[str, str | None]:
     """What `key=value` folders on the way to a file say."""
     steps = (step.split("=", 1) for step in Path(path).parts[:-1] if "=" in step)
     return {unquote(key): unquote(value) for key, value in steps}
-
-
-def _ending(name: str) -> str:
-    """The ending that says the format, without that of a compression; "" for any other."""
-    stem, ending = os.path.splitext(name.lower())
-    ending = os.path.splitext(stem)[1] if ending in PACKED else ending
-    return ending if ending in ENDINGS else ""
 
 
 def _hidden(path: Path) -> bool:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from .arrays import Ints
 from .classifier import Rates
-from .definition import MEANING, Definition, Estimand
+from .definition import MEANING, Definition, Estimand, beside
 from .scan import Counts
 from .walk import OUTCOMES
 
@@ -56,11 +56,11 @@ def table(
         return interleaved([np.nan if of is None else of for of in found], pa.float64()).cast(kind)
 
     scorer = " + ".join(name or "unknown" for name in lines.scorers)
-    columns = {
+    keys = {
         name: pa.array([value for value in values for _ in parts])
         for name, values in lines.keys.items()
     }
-    columns |= {
+    figures = {
         "estimator": interleaved([part.estimator for part in parts], pa.string()),
         **{name: told(name) for name in ("rate", "low", "high")},
         "confidence": pa.array(np.full(n, confidence)),
@@ -82,4 +82,4 @@ def table(
         "note": pa.array(["; ".join(notes) for each in zip(*(p.notes for p in parts), strict=True)
                           for notes in each]),
     }  # fmt: skip
-    return pa.table(columns)
+    return pa.table(beside(keys, figures))

@@ -90,13 +90,18 @@ def key_column(source: Source, role: str) -> str:
     """The column that a key is in.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or it holds lists or structs.
     """
     name = source.column(role)
     if name is None:
         raise InputError(
             f"{source.name} has no column {role!r} to divide by; its columns are "
             f"{', '.join(source.columns)}"
+        )
+    if pa.types.is_nested(source.kind(name)):
+        raise InputError(
+            f"{source.name} has {source.kind(name)} in {name}, by which rows cannot be divided: "
+            "name other columns, or make it text"
         )
     return name
 
@@ -138,7 +143,9 @@ class Labels:
             array = pc.dictionary_encode(array)
         words = array.dictionary
         if self._dictionary is None or not words.equals(self._dictionary):
-            places = [self.index.setdefault(word, len(self.index)) for word in words.to_pylist()]
+            # NaN is not itself, and no name: as where there is none.
+            values = [word if word == word else None for word in words.to_pylist()]
+            places = [self.index.setdefault(word, len(self.index)) for word in values]
             self._dictionary, self._places = words, np.array([*places, -1], np.int64)
         indices = array.indices
         if indices.null_count:
