@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +457,63 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert sum(server.asked.values()) <= 601 + 8 * kills
     assert told["failed"].get("unknown", 0) <= 8 * kills
     assert told["at_most"] >= server.cost(PROMPT, COMPLETION) > 0
+
+
+def under_way(server: JudgeServer, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
+    """A run that has requests on the way: the first has its answer."""
+    command = [sys.executable, "-m", "emscore", *arguments("a.jsonl", server, *options)]
+    before = sum(server.asked.values())
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    while sum(server.asked.values()) < before + 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    return process
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL, None])
+def test_what_was_never_sent_costs_nothing(
+    stop: signal.Signals | None, tmp_path: Path, run: Run
+) -> None:
+    """Only what was on the way counts, an attempt each, whoever is stopped: run or server."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(20)))
+    options = ("--attempts", "4", "--backoff", "0.1", "--budget", "12usd", *PRICED, "--json")
+    asked = Counter[str]()
+    for _ in range(2):
+        with serving(JudgeServer(delay=0.5)) as server:
+            process = under_way(server, tmp_path, *options)
+            if stop is not None:
+                process.send_signal(stop)
+                process.wait(60)
+        assert process.wait(60) == {signal.SIGINT: 130, signal.SIGKILL: -9, None: 9}[stop]
+        asked += server.asked
+    with serving(JudgeServer()) as server:
+        result = run(*arguments("a.jsonl", server, *options))
+    assert (result.returncode, result.stderr) == (0, "")
+    asked += server.asked
+    spent = json.loads(result.stdout)["spent"]
+    # What was booked in the instant of the end may not have left.
+    assert 0 <= spent["attempts"] - sum(asked.values()) <= 2 * 8
+
+
+def test_a_damaged_line_spoils_itself_alone(tmp_path: Path, run: Run) -> None:
+    """Be it of an attempt or of an answer: what can no longer be known is taken for spent."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(4)))
+    journal = tmp_path / "judged.arrow.journal"
+    with serving(JudgeServer(broken="This of 3.")) as server:
+        command = arguments("a.jsonl", server, "--attempts", "1", *PRICED, "--json")
+        assert run(*command).returncode == 12
+        lines = journal.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            if b'"booked":2,' in line or b'"settled":3,' in line:
+                lines[number] = b"0" * (len(line) - 1) + b"\n"
+        journal.write_bytes(b"".join(lines))
+        server.broken = ""
+        result = run(*command)
+        assert result.returncode == 0, result.stderr
+        spent = json.loads(result.stdout)["spent"]
+        assert spent["attempts"] == sum(server.asked.values())
+        assert spent["failed"]["unknown"] == 1
+        assert spent["at_most"] > server.cost(PROMPT, COMPLETION)
 
 
 def test_the_wrong_model(server: JudgeServer, tmp_path: Path, run: Run) -> None:

@@ -165,22 +165,23 @@ class Judge:
             if wrong and next(doubts, None) is not None:
                 raise ValueError(wrong)
 
-        async with self._places:  # so that what is booked is what is on its way
-            number = await self._ledger.book(self._ledger.prices.most(body) * endpoint.attempts)
+        async with self._places:  # so that no money waits for what is not on its way
+            number = await self._ledger.book(body, endpoint.attempts)
             try:
                 reply = await self._client.post(
-                    "chat/completions", body, check=check, tokens=protocol.tokens(body)
+                    "chat/completions",
+                    body,
+                    check=check,
+                    tokens=protocol.tokens(body),
+                    leaving=partial(self._ledger.leave, number),
                 )
-            except RequestFailed as error:
-                self._ledger.fail(number, body, error.kind, error.attempts)
+                said = protocol.answer(reply.body)
+                if not fault(said):
+                    self._answers.keep(name, said)
+            except BaseException as error:  # the run's being stopped is one
+                self._ledger.fail(number, getattr(error, "kind", "unknown"))
                 raise
-            except EndpointError as error:
-                self._ledger.fail(number, body, error.kind, 1)
-                raise
-            said = protocol.answer(reply.body)
-            if not fault(said):
-                self._answers.keep(name, said)
-            self._ledger.settle(number, body, said, reply.attempts)
+            self._ledger.settle(number, body, said)
             return said
 
     def _fault(self, said: Answer, mode: Mode) -> str:

@@ -39,7 +39,7 @@ class Spent:
     Attributes:
         requests: Sent, whatever became of them.
         attempts: With those that were sent again.
-        failed: Requests without an answer, by kind; "unknown" where a run was killed meanwhile.
+        failed: Requests without an answer, by kind; "unknown" where a run was stopped meanwhile.
         prompt_tokens: Of all answers, as the server counted.
         completion_tokens: Likewise.
         cost: US dollars for the answers.
@@ -55,8 +55,17 @@ class Spent:
     at_most: float = 0.0
 
 
+@dataclass
+class _Open:
+    """A request without an answer yet: what an attempt and what all of them may cost."""
+
+    most: float
+    aside: float
+    attempts: int = 0  # that have left
+
+
 class Ledger:
-    """Books every request before it leaves and corrects the entry when its answer is there.
+    """Sets money aside for a request, and books each attempt at it the moment that it leaves.
 
     So a run that was killed knows, when it goes on, of all that it may have spent.
 
@@ -73,51 +82,58 @@ class Ledger:
         self.budget = budget
         self.spent = Spent()
         self._journal = journal
-        self._aside: dict[int, float] = {}
+        self._open: dict[int, _Open] = {}
         self._number = 0
         self._over = False
         self._changed = asyncio.Event()
         if journal is not None:
             self._replay(journal)
 
-    async def book(self, most: float) -> int:
-        """Waits until so much is certain to be left, sets it aside, and gives the entry a number.
+    async def book(self, body: dict[str, Any], attempts: int) -> int:
+        """Waits until enough is certain to be left, sets it aside, and gives the entry a number.
 
         Args:
-            most: US dollars that the request may cost, all of its attempts together.
+            body: The request.
+            attempts: How often it is sent at most.
 
         Raises:
             BudgetError: It is not left, and nothing that is in flight can change that.
         """
+        most = self.prices.most(body)
         while self.budget is not None:
-            left = self.budget - self.spent.at_most - sum(self._aside.values())
-            if most <= left and not self._over:
+            aside = sum(entry.aside for entry in self._open.values())
+            if attempts * most <= self.budget - self.spent.at_most - aside and not self._over:
                 break
-            if not self._aside:
+            if not self._open:
                 self._over = True  # who is content with less must not start what is then cancelled
                 raise BudgetError(self.budget, self.spent.at_most)
             self._changed.clear()
             await self._changed.wait()
         self._number += 1
-        self._aside[self._number] = most
-        self._write({"booked": self._number, "most": most})
+        self._open[self._number] = _Open(most, attempts * most)
         return self._number
 
-    def settle(self, number: int, body: dict[str, Any], answer: Answer, attempts: int) -> None:
-        """Corrects an entry, now that the request has an answer.
+    def leave(self, number: int) -> None:
+        """Books one more attempt at a request."""
+        entry = self._open[number]
+        self._write({"booked": number, "most": entry.most})
+        entry.attempts += 1
+
+    def settle(self, number: int, body: dict[str, Any], answer: Answer) -> None:
+        """Closes an entry, now that the request has an answer.
 
         Args:
             number: That `book` gave.
             body: The request.
-            answer: With the server's count of its tokens.
-            attempts: How often the request was sent. What each may have cost follows from the
-                answer, since all have the same prompt.
+            answer: With the server's count of its tokens. What the other attempts may have cost
+                follows from it, since all have the same prompt.
         """
         prompt, completion = answer.prompt_tokens, answer.completion_tokens
         cost = again = self.prices.most(body)
         if prompt is not None and completion is not None:
             cost = self.prices.cost(prompt, completion)
             again = self.prices.cost(prompt, max(completion, body["max_tokens"]))
+        attempts = self._open[number].attempts
         self._close(
             {
                 "settled": number,
@@ -129,18 +145,22 @@ class Ledger:
             }
         )
 
-    def fail(self, number: int, body: dict[str, Any], kind: str, attempts: int) -> None:
-        """Corrects an entry whose request has no answer."""
-        at_most = attempts * self.prices.most(body)
-        self._close({"settled": number, "attempts": attempts, "failed": kind, "at_most": at_most})
+    def fail(self, number: int, kind: str) -> None:
+        """Closes an entry whose request has no answer; where nothing has left, nothing counts."""
+        entry = self._open[number]
+        at_most = entry.attempts * entry.most
+        self._close(
+            {"settled": number, "attempts": entry.attempts, "failed": kind, "at_most": at_most}
+        )
 
     def _close(self, entry: dict[str, Any]) -> None:
-        self._write(entry)
-        self._count(entry)
+        del self._open[entry["settled"]]
         self._changed.set()
+        if entry["attempts"]:
+            self._write(entry)
+            self._count(entry)
 
     def _count(self, entry: dict[str, Any]) -> None:
-        del self._aside[entry["settled"]]
         spent = self.spent
         spent.requests += 1
         spent.attempts += entry["attempts"]
@@ -155,12 +175,15 @@ class Ledger:
         """Counts the entries of earlier runs; what they had in flight is taken for spent."""
         for _, entry in journal.replay():
             if "booked" in entry:
-                self._number = entry["booked"]
-                self._aside[self._number] = entry["most"]
+                number, most = entry["booked"], entry["most"]
+                self._open.setdefault(number, _Open(most, most)).attempts += 1
             else:
+                number = entry["settled"]
+                self._open.pop(number, None)  # its own line may be damaged
                 self._count(entry)
-        for number, most in list(self._aside.items()):
-            self._close({"settled": number, "attempts": 1, "failed": "unknown", "at_most": most})
+            self._number = max(self._number, number)
+        for number in list(self._open):
+            self.fail(number, "unknown")
 
     def _write(self, entry: dict[str, Any]) -> None:
         if self._journal is not None:

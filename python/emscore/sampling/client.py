@@ -19,8 +19,12 @@ from .verdicts import MOST_PATIENCE, of_status, retry_after, transient
 #: Raises ValueError where a reply is not what was asked for; the request is then sent again.
 Check = Callable[[dict[str, Any]], object]
 
+#: Called each time that a request leaves: the connection stands, and nothing is sent yet.
+Leaving = Callable[[], object]
+
 _BUSY_STATUS = (429, 503)
 _PROBLEM_BYTES = 16 << 10  # as much of an error's text is read
+_SILENCE = 8  # timeouts one after the other: by then a window of 64 is down to one request
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ class Client:
         self._base = URL(endpoint.url + "/")
         self._urls: dict[str, URL] = {}
         self._paused_until = 0.0
-        self._met = False  # a server that never answered is not waited for
+        self._met = False  # a server that never answered, or has fallen silent, is not waited for
+        self._timeouts = 0  # since the last answer; of those in flight together one counts
+        self._timed_out = float("-inf")
         self._random = random.Random()
         self._key = endpoint.api_key()
         self._headers = endpoint.secret_headers()
@@ -67,7 +73,10 @@ class Client:
         headers = {"Content-Type": "application/json", **self._headers}
         if self._key and "authorization" not in {name.lower() for name in headers}:
             headers["Authorization"] = f"Bearer {self._key}"
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_leaves)
         self._session = aiohttp.ClientSession(
+            trace_configs=[trace],
             connector=aiohttp.TCPConnector(limit=self.endpoint.max_concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
@@ -81,7 +90,13 @@ class Client:
         await self._session.close()
 
     async def post(
-        self, path: str, body: dict[str, Any], *, check: Check | None = None, tokens: int = 0
+        self,
+        path: str,
+        body: dict[str, Any],
+        *,
+        check: Check | None = None,
+        tokens: int = 0,
+        leaving: Leaving | None = None,
     ) -> Reply:
         """Sends a JSON object and returns the JSON object that comes back.
 
@@ -93,13 +108,14 @@ class Client:
                 the request is sent again.
             tokens: How many prompt and completion tokens this may use at most, for
                 `tokens_per_minute`. The reply's own count takes its place.
+            leaving: Called before each attempt that reaches the server.
 
         Raises:
             RequestFailed: This request has no answer, while others may have one.
             EndpointError: No request can have an answer.
         """
         data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return await self._persist("POST", path, data, check, tokens)
+        return await self._persist("POST", path, data, check, tokens, leaving)
 
     async def get(self, path: str) -> Reply:
         """Returns the JSON object at a path; arguments and errors are those of `post`."""
@@ -110,7 +126,13 @@ class Client:
         return (await self._once("POST", path, json.dumps(body).encode())).decode(errors="replace")
 
     async def _persist(
-        self, method: str, path: str, data: bytes | None, check: Check | None, tokens: int
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        check: Check | None,
+        tokens: int,
+        leaving: Leaving | None = None,
     ) -> Reply:
         """Sends a request until it has an answer or there is no point in going on."""
         attempt = 0
@@ -121,7 +143,7 @@ class Client:
             try:
                 await self._turn(tokens)
                 sent = monotonic()
-                content = await self._once(method, path, data)
+                content = await self._once(method, path, data, leaving)
                 latency = monotonic() - sent
                 body = _parsed(content, check)
                 # What takes half of the time allowed is on the way to taking all of it.
@@ -160,41 +182,63 @@ class Client:
         if self._tokens and isinstance(used, int):
             self._tokens.correct(used - tokens)
 
-    async def _once(self, method: str, path: str, data: bytes | None) -> bytes:
+    async def _once(
+        self, method: str, path: str, data: bytes | None, leaving: Leaving | None = None
+    ) -> bytes:
         """The content of a successful answer; anything else is an error."""
         if (url := self._urls.get(path)) is None:
             url = self._urls[path] = self._base.join(URL(path))
         self.sent += 1
-        server = self.endpoint.url
+        sent, server = monotonic(), self.endpoint.url
         try:
             # Redirects are not followed: they would carry the key elsewhere.
             async with self._session.request(
-                method, url, data=data, allow_redirects=False
+                method, url, data=data, allow_redirects=False, trace_request_ctx=leaving
             ) as response:
                 self._met = True
-                if response.status >= 300:
-                    await self._refuse(response)
-                return await _bounded(response, self.endpoint.max_reply_bytes)
+                refused = response.status >= 300
+                if refused:
+                    content = await response.content.read(_PROBLEM_BYTES)
+                else:
+                    content = await _bounded(response, self.endpoint.max_reply_bytes)
+                self._timeouts = 0
+                if refused:
+                    self._refuse(response, content)
+                return content
         except aiohttp.ClientConnectorError as error:
             raise EndpointError(
                 "unreachable", f"cannot reach {server} ({error.strerror or error}): is it running?"
             ) from error
         except asyncio.TimeoutError as error:  # in Python 3.10 this is not yet TimeoutError
-            seconds = self.endpoint.timeout
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise EndpointError(
                     "unreachable",
                     f"{server} takes no connection within {self.endpoint.connect_timeout:g} s",
                 ) from error
-            raise RequestFailed("timeout", f"no answer within {seconds:g} s") from error
+            raise self._late(sent) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise RequestFailed(
                 "disconnected", f"the connection broke: {error or type(error).__name__}"
             ) from error
 
-    async def _refuse(self, response: aiohttp.ClientResponse) -> None:
+    def _late(self, sent: float) -> EndpointError | RequestFailed:
+        """What it means that a request that left at that time has no answer in time."""
+        if sent > self._timed_out:
+            self._timed_out = monotonic()
+            self._timeouts += 1
+        told = f"no answer within {self.endpoint.timeout:g} s"
+        # More than the attempts of one request, which may be the only one that is never answered.
+        if self._timeouts <= max(_SILENCE, self.endpoint.attempts):
+            return RequestFailed("timeout", told)
+        self._met = False
+        return EndpointError(
+            "unreachable",
+            f"{self.endpoint.url} answers no more ({told}, {self._timeouts} times in a row): "
+            "is it stuck, or is the timeout too short?",
+        )
+
+    def _refuse(self, response: aiohttp.ClientResponse, problem: bytes) -> None:
         """Raises what an answer without success stands for, and heeds its Retry-After."""
-        problem = await response.content.read(_PROBLEM_BYTES)
         for secret in self._secrets:
             problem = problem.replace(secret, b"***")
         error = of_status(response.status, problem, self.endpoint.url)
@@ -206,6 +250,11 @@ class Client:
                 )
             self._paused_until = max(self._paused_until, monotonic() + pause)
         raise error
+
+
+async def _leaves(_: object, context: Any, __: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx()
 
 
 async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
