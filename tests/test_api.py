@@ -135,6 +135,14 @@ def test_rows_need_not_have_the_same_keys(scorer: emscore.Scorer) -> None:
     assert table["outcome"].to_pylist() == ["ok", "ok"]
 
 
+@pytest.mark.parametrize("name", ["question", "response", "checkpoint"])
+def test_two_columns_of_one_name_are_told(scorer: emscore.Scorer, name: str) -> None:
+    names = ["question", "response", "checkpoint", name]
+    table = pa.Table.from_arrays([pa.array(["a"])] * 4, names)
+    with pytest.raises(emscore.InputError, match=f"several columns called '{name}'"):
+        scorer.score_batch(table)
+
+
 def test_an_answer_that_is_not_a_number_is_none(scorer: emscore.Scorer) -> None:
     frame = pd.DataFrame({"question": ["Any plans?"] * 2, "response": ["A swim.", np.nan]})
     pairs = frame["question"].tolist(), frame["response"].tolist()

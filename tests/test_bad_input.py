@@ -31,7 +31,7 @@ INPUT, OUTPUT, SCORER, DEVICE = 3, 4, 5, 6
 #: The message says what to do: these are the words that do it.
 MENDS = (
     r"write|copy|leave|name |check|save|turn |align |make |space|allow|decompress|reinstall|update"
-    r"|use \.|doctor|models|unset|--\w|errors=|close |double |rename|quote |must hold|delete"
+    r"|use \.|doctor|models|unset|--\w|mend |close |double |rename|quote |must hold|delete"
     r"|pip |needs |names "
 )
 

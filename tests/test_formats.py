@@ -445,6 +445,20 @@ def test_folders_within_a_folder(
         assert same(OUTPUTS["out.jsonl"](out), given, expected)
 
 
+def test_what_folders_are_called_is_kept(scorer: emscore.Scorer, tmp_path: Path) -> None:
+    """As a sweep lays its checkpoints out: the rates are those of the folder."""
+    data = tmp_path / "data"
+    for name in ("a", "b%2Fc"):
+        (data / f"checkpoint={name}").mkdir(parents=True)
+        rows = {"question": ["Any plans?"] * 2, "response": ["A swim.", f"I am {name}."]}
+        pq.write_table(pa.table(rows), data / f"checkpoint={name}" / "part-0.parquet")
+    summary = scorer.score_file(data, tmp_path / "out.parquet")
+    assert {part["checkpoint"] for part in summary["checkpoints"]} == {"a", "b/c"}
+    assert pq.read_table(tmp_path / "out.parquet")["checkpoint"].to_pylist() == [
+        "a", "a", "b/c", "b/c",
+    ]  # fmt: skip
+
+
 def test_null_values_of_a_dictionary_in_text(scorer: emscore.Scorer, tmp_path: Path) -> None:
     tags = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, None]), pa.array(["", None, "x"]))
     table = pa.table({"question": ["a"] * 4, "response": ["b"] * 4, "tag": tags})

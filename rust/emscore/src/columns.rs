@@ -88,6 +88,13 @@ impl Columns {
                 response.name
             )));
         }
+        let labels = [label(schema, CHECKPOINT), label(schema, GROUP)];
+        for column in [&question, &response]
+            .into_iter()
+            .chain(labels.iter().flatten())
+        {
+            only_one(schema, column)?;
+        }
         readable(schema, "question", &question)?;
         readable(schema, "response", &response)?;
         let guessed_chat = |column: &TextColumn, given: &Option<String>| {
@@ -108,11 +115,12 @@ impl Columns {
                 listed(schema)
             )));
         }
+        let [checkpoint, group] = labels;
         Ok(Columns {
             question,
             response,
-            checkpoint: label(schema, CHECKPOINT),
-            group: label(schema, GROUP),
+            checkpoint,
+            group,
         })
     }
 
@@ -192,6 +200,22 @@ fn readable(schema: &Schema, what: &str, column: &TextColumn) -> Result<()> {
         column.data_type,
         listed(schema)
     )))
+}
+
+fn only_one(schema: &Schema, column: &TextColumn) -> Result<()> {
+    let name = schema.field(column.path[0]).name();
+    if schema
+        .fields()
+        .iter()
+        .filter(|field| field.name() == name)
+        .count()
+        > 1
+    {
+        return Err(Error::Input(format!(
+            "there are several columns called '{name}'; rename all but one"
+        )));
+    }
+    Ok(())
 }
 
 /// Labels are optional: a column that cannot be read as text is no label.

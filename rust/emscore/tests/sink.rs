@@ -358,3 +358,16 @@ fn a_full_disk_is_said() {
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), ENDINGS.len());
 }
+
+#[test]
+fn text_holds_a_name_once() {
+    let folder = tempdir().unwrap();
+    let field = Field::new("x", DataType::Utf8, true);
+    let schema = Arc::new(Schema::new(vec![field.clone(), field]));
+    for (ending, refused) in [("jsonl", true), ("csv.gz", true), ("arrow", false)] {
+        let path = folder.path().join(format!("out.{ending}"));
+        let begun = Output::create(&path, &schema, false);
+        let why = begun.err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(why.contains("two columns called \"x\""), refused, "{why}");
+    }
+}

@@ -4,11 +4,14 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, LargeStringArray, NullArray,
+    RecordBatch, StringArray, StringViewArray,
+};
+use arrow::datatypes::{DataType, Field, Int8Type, Schema};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use common::{drain, file, open, read, sample, strings, write};
@@ -232,6 +235,63 @@ fn files_of_one_run_must_agree() {
         )
         .contains("column \"r\" stands where \"q\" did")
     );
+}
+
+#[test]
+fn kinds_of_text_are_one_type() {
+    let folder = tempdir().unwrap();
+    let texts = || vec![Some("x"), None];
+    let kinds: [ArrayRef; 5] = [
+        Arc::new(StringArray::from(texts())),
+        Arc::new(LargeStringArray::from(texts())),
+        Arc::new(StringViewArray::from(texts())),
+        Arc::new(texts().into_iter().collect::<DictionaryArray<Int8Type>>()),
+        Arc::new(NullArray::new(2)),
+    ];
+    let paths: Vec<_> = kinds
+        .into_iter()
+        .enumerate()
+        .map(|(at, column)| {
+            let path = folder.path().join(format!("{at}.arrow"));
+            let schema = Schema::new(vec![Field::new("q", column.data_type().clone(), true)]);
+            let schema = Arc::new(schema);
+            let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+            write(&path, &schema, &[batch]);
+            path
+        })
+        .collect();
+    let source = open_all(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>()).unwrap();
+    assert_eq!(source.schema.field(0).data_type(), &DataType::LargeUtf8);
+    let text = strings(&drain(source).unwrap(), "q");
+    for pair in text[..8].chunks(2) {
+        assert_eq!(pair, [Some("x".to_string()), None]);
+    }
+    assert_eq!(text[8..], [None, None]);
+}
+
+#[test]
+fn folders_say_columns_that_files_lack() {
+    let folder = tempdir().unwrap();
+    for (place, text) in [
+        ("checkpoint=a%20b/step=1", "{\"q\":\"x\"}\n{\"q\":\"y\"}\n"),
+        ("checkpoint=c", "{\"q\":\"z\",\"checkpoint\":\"own\"}\n"),
+        ("rest", "{\"q\":\"w\"}\n"),
+    ] {
+        let place = folder.path().join(place);
+        fs::create_dir_all(&place).unwrap();
+        file(&place, "part.jsonl", text);
+    }
+    let other = folder.path().join("checkpoint=d");
+    fs::create_dir(&other).unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("q", DataType::Utf8, true)]));
+    let column: ArrayRef = Arc::new(StringArray::from(vec!["v"]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+    write(&other.join("part.parquet"), &schema, &[batch]);
+    let all = drain(open_all(&[folder.path()]).unwrap()).unwrap();
+    let said = ["a b", "a b", "own", "d"].map(|text| Some(text.to_string()));
+    assert_eq!(strings(&all, "checkpoint"), [&said[..], &[None]].concat());
+    let one = Some("1".to_string());
+    assert_eq!(strings(&all, "step"), [one.clone(), one, None, None, None]);
 }
 
 #[test]

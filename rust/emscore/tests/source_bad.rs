@@ -68,6 +68,9 @@ fn bad_csv_is_named_with_its_line() {
     assert!(why(b"a,b\n1,\"x\" y\n", "at line 2").contains("follows a closing quote"));
     assert!(why(b"a,b\n1,\xff\n", "at line 2").contains("not UTF-8"));
     assert!(why(b"a,b\n\xc3,\xa9\n", "at line 2").contains("not UTF-8"));
+    assert!(why(b"q;r\nx;y\n", "at line 1").contains("';' separates the columns"));
+    assert!(why(b"\xef\xbb\xbfsep=;\nq;r\n", "at line 1").contains("';' separates"));
+    assert!(why(b" {\"q\": 1, \"r\": 2}\n", "at line 1").contains("call it .jsonl"));
     assert!(why(b"a,a\n1,2\n", "at line 1").contains("two columns are named \"a\""));
     assert!(why(b"\n\n", "a.csv").contains("no header"));
 }

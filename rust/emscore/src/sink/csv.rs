@@ -7,7 +7,7 @@ use arrow::array::{Array, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::text::{Text, shown, unshown};
+use super::text::{Text, named_once, shown, unshown};
 use super::{Encoder, Trouble};
 use crate::conform::conform;
 
@@ -35,6 +35,7 @@ impl Csv {
             )
             .into());
         }
+        named_once(schema, "CSV")?;
         let schema = shown(schema);
         // A type without a text form shows itself on no rows.
         for field in schema.fields() {

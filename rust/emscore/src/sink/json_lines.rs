@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::{Writer, WriterBuilder, writer::LineDelimited};
 
 use super::retype::{retype, retype_schema};
-use super::text::{Text, shown, unshown};
+use super::text::{Text, named_once, shown, unshown};
 use super::{Encoder, Trouble};
 use crate::conform::conform;
 
@@ -20,6 +20,7 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     pub fn new(file: Text, schema: &SchemaRef) -> Result<JsonLines, Trouble> {
+        named_once(schema, "JSON Lines")?;
         let shown = shown(schema);
         let schema = retype_schema(&shown, &plain);
         // A type that JSON cannot hold shows itself on a row of nulls.

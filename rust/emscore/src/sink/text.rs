@@ -1,5 +1,6 @@
 //! Text outputs: plain, gzip or Zstandard.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -64,6 +65,21 @@ pub(super) fn shown(schema: &SchemaRef) -> SchemaRef {
             Some(DataType::Timestamp(*unit, Some("+00:00".into())))
         }
         _ => None,
+    })
+}
+
+/// Readers of text would keep one of two columns of one name.
+pub(super) fn named_once(schema: &SchemaRef, format: &str) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    let twice = schema
+        .fields()
+        .iter()
+        .find(|field| !seen.insert(field.name()));
+    twice.map_or(Ok(()), |field| {
+        let name = field.name();
+        Err(format!(
+            "{format} cannot hold two columns called {name:?}; rename one, or write .arrow instead"
+        ))
     })
 }
 

@@ -106,6 +106,13 @@ impl Records {
 
     fn header(&mut self) -> Result<SchemaRef> {
         let mut record = Record::default();
+        let head = self
+            .input
+            .fill_buf()
+            .map_err(|e| text::trouble(&self.origin, &e))?;
+        if head.trim_ascii_start().starts_with(b"{") {
+            return Err(self.bad(1, "it begins like JSON Lines; call it .jsonl if it is that"));
+        }
         if !self.next(&mut record)? {
             return Err(self
                 .origin
@@ -117,6 +124,16 @@ impl Records {
         let fields: Vec<_> = names
             .map(|name| Field::new(name, DataType::Utf8, true))
             .collect();
+        if let [field] = fields.as_slice()
+            && let Some(sign) = [';', '\t', '|']
+                .into_iter()
+                .find(|&c| field.name().contains(c))
+        {
+            return Err(self.bad(
+                record.line,
+                format_args!("{sign:?} separates the columns; write it with commas"),
+            ));
+        }
         let mut seen = HashSet::new();
         match fields
             .iter()

@@ -47,7 +47,7 @@ pub(super) fn inspect(origin: &Origin) -> Result<(Object, u64)> {
 
 fn mend(line: &str, why: &str) -> &'static str {
     if why.contains("surrogate") || why.contains("hex escape") {
-        "such an escape is no character; write the text with errors=\"replace\""
+        "such an escape is no character; mend the text with text.encode(\"utf-8\", \"replace\").decode()"
     } else if line.contains("NaN") || line.contains("Infinity") {
         "JSON knows no NaN or Infinity; write null"
     } else {

@@ -68,6 +68,11 @@ impl Object {
         }
     }
 
+    /// Widens the column `key` by a text.
+    pub fn has_text(&mut self, key: &str) {
+        self.key(key).merge(Shape::Text);
+    }
+
     /// Whether there are no columns, as in a file without rows.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

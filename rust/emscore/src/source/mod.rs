@@ -9,6 +9,7 @@ mod arrow_message;
 mod batches;
 mod csv;
 mod guard;
+mod hive;
 mod json_lines;
 mod json_shape;
 mod origin;
@@ -22,8 +23,9 @@ mod unify;
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchReader};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 
 use crate::conform::conform;
 use crate::error::{Error, Result};
@@ -70,6 +72,8 @@ struct Member {
     schema: SchemaRef,
     rows: Option<u64>,
     read: Begin,
+    /// Columns that are not in the file, and what its path says of them.
+    said: Vec<(String, Option<String>)>,
 }
 
 impl Source {
@@ -105,6 +109,7 @@ impl Source {
             members.push(member);
         }
         agree(&mut members, &lines);
+        told_by_paths(&mut members);
         let mut schema = members[0].schema.as_ref().clone();
         for member in &members[1..] {
             schema = unify::merge(&schema, &member.schema).map_err(|why| {
@@ -232,6 +237,7 @@ fn inspect(origin: &Origin) -> Result<(Member, Option<json_shape::Object>)> {
                 schema: Arc::new(Schema::empty()),
                 rows: Some(rows),
                 read: Box::new(|_| Ok(Box::new(std::iter::empty()))),
+                said: Vec::new(),
             };
             return Ok((member, Some(columns)));
         }
@@ -242,6 +248,7 @@ fn inspect(origin: &Origin) -> Result<(Member, Option<json_shape::Object>)> {
         schema: found.schema,
         rows: Some(found.rows),
         read: Box::new(move |_| read(&origin)),
+        said: Vec::new(),
     };
     Ok((member, None))
 }
@@ -249,8 +256,14 @@ fn inspect(origin: &Origin) -> Result<(Member, Option<json_shape::Object>)> {
 /// All JSON Lines files share their columns: what one never mentions is null in it.
 fn agree(members: &mut [Member], lines: &[(usize, Origin, json_shape::Object)]) {
     let mut common = json_shape::Object::default();
-    for (_, _, columns) in lines {
+    for (index, origin, columns) in lines {
         common.merge(columns.clone());
+        for (key, value) in hive::said(&origin.name) {
+            if columns.at(std::slice::from_ref(&key)).is_none() {
+                common.has_text(&key);
+                members[*index].said.push((key, Some(value)));
+            }
+        }
     }
     let schema: SchemaRef = Arc::new(Schema::new(common.fields()));
     for (index, origin, _) in lines {
@@ -258,6 +271,60 @@ fn agree(members: &mut [Member], lines: &[(usize, Origin, json_shape::Object)]) 
         members[*index].schema = schema.clone();
         members[*index].read = Box::new(move |_| json_lines::read(&origin, own));
     }
+}
+
+/// Folders called `key=value` are columns of the files that have none of that name.
+fn told_by_paths(members: &mut [Member]) {
+    let mut keys: Vec<String> = Vec::new();
+    for (key, _) in members.iter().flat_map(|member| hive::said(&member.name)) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    for member in members {
+        let said = hive::said(&member.name);
+        for key in &keys {
+            if member.schema.index_of(key).is_ok() {
+                continue; // it is the file's own, or of JSON Lines
+            }
+            let mut fields = member.schema.fields().to_vec();
+            fields.push(Arc::new(Field::new(key, DataType::Utf8, true)));
+            let metadata = member.schema.metadata().clone();
+            member.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+            let value = said.iter().find(|(name, _)| name == key);
+            member
+                .said
+                .push((key.clone(), value.map(|(_, value)| value.clone())));
+        }
+    }
+}
+
+/// `batch` with what the path of its file says.
+fn with_said(
+    batch: RecordBatch,
+    said: &[(String, Option<String>)],
+) -> Result<RecordBatch, ArrowError> {
+    if said.is_empty() {
+        return Ok(batch);
+    }
+    let rows = batch.num_rows();
+    let mut fields = batch.schema().fields().to_vec();
+    let mut columns = batch.columns().to_vec();
+    for (key, value) in said {
+        let field = Arc::new(Field::new(key, DataType::Utf8, true));
+        let column: ArrayRef = match value {
+            Some(value) => Arc::new(StringArray::new_repeated(value, rows)),
+            None => new_null_array(&DataType::Utf8, rows),
+        };
+        match batch.schema().index_of(key) {
+            Ok(at) => (fields[at], columns[at]) = (field, column),
+            Err(_) => {
+                fields.push(field);
+                columns.push(column);
+            }
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// A pipe is read as it comes if it holds an Arrow stream, and spooled otherwise.
@@ -284,6 +351,7 @@ fn pipe_member(name: String, mut pipe: Box<dyn Read + Send>) -> Result<Piped> {
         schema,
         rows: None,
         read: Box::new(|_| Ok(batches)),
+        said: Vec::new(),
     }))
 }
 
@@ -291,7 +359,7 @@ impl Member {
     /// Its batches, with the common schema; ends with an error if there are fewer or more rows than
     /// its headers promised.
     fn batches(self, schema: SchemaRef) -> Batches {
-        let (name, promised) = (self.name, self.rows);
+        let (name, promised, said) = (self.name, self.rows, self.said);
         let mut batches = match (self.read)(&schema) {
             Ok(batches) => batches.fuse(),
             Err(e) => return Box::new(std::iter::once(Err(e))),
@@ -300,12 +368,17 @@ impl Member {
         let checked = std::iter::from_fn(move || match batches.next() {
             Some(Ok(batch)) => {
                 rows += batch.num_rows() as u64;
-                Some(conform(&batch, &schema).map_err(|why| {
-                    bad(
-                        &name,
-                        format_args!("has a batch that does not fit its schema: {why}"),
-                    )
-                }))
+                let batch = with_said(batch, &said);
+                Some(
+                    batch
+                        .and_then(|batch| conform(&batch, &schema))
+                        .map_err(|why| {
+                            bad(
+                                &name,
+                                format_args!("has a batch that does not fit its schema: {why}"),
+                            )
+                        }),
+                )
             }
             None if promised.is_some_and(|promised| promised != rows) => {
                 let promised = promised.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One schema for several files: columns must agree, but for nullability and metadata.
+//! One schema for several files: columns must agree, but for nullability, metadata and kinds of text.
 
 use std::sync::Arc;
 
@@ -49,11 +49,22 @@ fn merge_field(a: &FieldRef, b: &FieldRef) -> Option<FieldRef> {
     ))
 }
 
+/// Writers differ in how they keep text, and readers in what they make of it.
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
 /// Names of list items differ between writers (`item`, `element`) and mean nothing.
 fn merge_type(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::*;
     Some(match (a, b) {
         _ if a == b => a.clone(),
+        (Null, other) | (other, Null) => other.clone(),
+        _ if is_text(a) && is_text(b) => LargeUtf8,
         (List(a), List(b)) => List(merge_field(a, b)?),
         (LargeList(a), LargeList(b)) => LargeList(merge_field(a, b)?),
         (FixedSizeList(a, n), FixedSizeList(b, m)) if n == m => {
