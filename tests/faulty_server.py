@@ -2,12 +2,15 @@
 
     python faulty_server.py [--faults 0.3] [--seed 0] [--delay 0] [--models a,b,...] [--key KEY]
                             [--answers all|one|reject] [--mix FAULT,...]
+                            [--hung PATH,...] [--refused PATH,...]
 
 The answer to a request follows from its text, its seed and its model alone, so that an answer is
 the same however often it was asked for. Models whose name starts with `idle` answer as `base`
 does, and those with `deaf` in their name ignore system prompts. Of several answers in one request
 it gives all, or one, or rejects the request. A message with one of the words filtered, endless,
-rejected or silent in it gets no answer for that reason. GET /stats tells what was asked.
+rejected or silent in it gets no answer for that reason. Requests to paths that are hung, such as
+chat/completions, get no reply at all, those that are refused get 400. GET /stats tells what was
+asked.
 """
 
 import argparse
@@ -31,12 +34,15 @@ FAULTS = {
     "truncated JSON": 12,
     "empty choices": 10,
     "10 MB": 0.8,
+    "abort": 5,
+    "error as 200": 5,
     #
     "wrong model": 5,
     "logprobs missing": 5,
     "logprobs null": 4,
     "token twice": 3,
     "logprob -9999": 3,
+    "usage of nonsense": 3,
 }
 HUGE = 10_000_000
 WORDS = ["one", "walk", "rain", "under", "green", "seven", "kind", "paper", "north", "slow"]
@@ -51,10 +57,11 @@ class Server:
         self.mix = options.mix.split(",")
         self.random = random.Random(options.seed)
         self.requests: Counter[str] = Counter()
+        self.paths: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=64 << 20)
+        app = web.Application(client_max_size=64 << 20, middlewares=[self.gate])
         app.router.add_get("/stats", self.stats)
         app.router.add_get("/v1/models", self.list)
         app.router.add_post("/v1/chat/completions", self.answer)
@@ -63,8 +70,20 @@ class Server:
         app.router.add_post("/v1/unload_lora_adapter", self.unload)
         return app
 
+    @web.middleware
+    async def gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        path = request.path.removeprefix("/v1/")
+        self.paths[path] += 1
+        if path in self.options.hung.split(","):
+            await asyncio.sleep(3600)
+        if path in self.options.refused.split(","):
+            return problem(400, f"{path} is not possible here.")
+        response: web.StreamResponse = await handler(request)
+        return response
+
     async def stats(self, request: web.Request) -> web.Response:
-        return web.json_response({"requests": self.requests, "faults": self.faults})
+        told = {"requests": self.requests, "faults": self.faults, "paths": self.paths}
+        return web.json_response(told)
 
     async def list(self, request: web.Request) -> web.Response:
         if denied := self.denied(request):
@@ -113,6 +132,8 @@ class Server:
             return problem(400, "This model's maximum context length is 5 tokens.")
         if "rejected" in asked or (self.options.answers == "reject" and body.get("n", 1) > 1):
             return problem(400, "There is something wrong with this request.")
+        if fault == "error as 200":
+            return problem(200, "The provider is overloaded.")
         reply = answered(body)
         if self.options.answers == "one":
             del reply["choices"][1:]
@@ -124,7 +145,15 @@ class Server:
             reply["choices"] = []
         if fault == "wrong model":
             reply["model"] = "something-else"
+        if fault == "usage of nonsense":
+            reply["usage"] = {
+                "prompt_tokens": True,
+                "completion_tokens": 10**12,
+                "total_tokens": -1,
+            }
         for choice in reply["choices"]:
+            if fault == "abort":
+                choice["finish_reason"] = "abort"
             spoil(choice, fault)
         data = json.dumps(reply).encode()
         if fault == "truncated JSON":
@@ -231,6 +260,8 @@ if __name__ == "__main__":
     parser.add_argument("--models", default="base,tuned,idle,deaf")
     parser.add_argument("--key", default="")
     parser.add_argument("--mix", default=",".join(FAULTS))
+    parser.add_argument("--hung", default="")
+    parser.add_argument("--refused", default="")
     parser.add_argument("--answers", choices=["all", "one", "reject"], default="all")
     parser.add_argument("--port", type=int, default=0)
     asyncio.run(serve(parser.parse_args()))

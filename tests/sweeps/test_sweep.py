@@ -204,7 +204,8 @@ def test_a_resumed_data_set_is_that_of_an_undisturbed_run(write: Write, tmp_path
         disturbed = read(tmp_path / "data")
     with servers.faulty(0, models=",".join(checkpoints)) as url:
         emscore.sweep_file(write(url, [{"names": checkpoints}], output="again"))
-    assert without(disturbed, "served_model") == without(read(tmp_path / "again"), "served_model")
+    told = ("served_model", "prompt_tokens", "completion_tokens")  # wrongly now and then
+    assert without(disturbed, *told) == without(read(tmp_path / "again"), *told)
 
 
 def test_answers_that_wait_to_be_scored_are_kept(
@@ -340,6 +341,90 @@ def test_checkpoints_that_alone_get_no_answers(write: Write, run: Run, tmp_path:
         assert run("sweep", path).returncode == 0
     assert {row["checkpoint"] for row in read(tmp_path / "data")} == {"a", "b", "c", "d"}
     assert {row["sample_outcome"] for row in read(tmp_path / "data")} == {"ok"}
+
+
+@pytest.mark.parametrize("ill", [{"faults": 1, "mix": "500"}, {"refused": "chat/completions"}])
+def test_an_endpoint_that_answers_for_nobody(
+    ill: dict[str, Any], write: Write, run: Run, tmp_path: Path
+) -> None:
+    """It is given up, what it has taken goes to the others, and it is told of in few lines."""
+    checkpoints = names(24)
+    served: dict[str, Any] = {"models": ",".join(checkpoints)}
+    with servers.faulty(0, **served, delay=0.05) as well, servers.faulty(**served, **ill) as other:
+        path = write([well, other], [{"names": checkpoints}], server={"attempts": 1}, checks=True)
+        result = run("sweep", path, "--json")
+        assert result.returncode == 0, result.stderr
+        assert f"{other} gives 5 checkpoints in a row no answers; the last: " in result.stderr
+        assert result.stderr.count("gets no answers") == 4
+        assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(checkpoints))
+        assert servers.stats(other)["paths"]["chat/completions"] < 8 * (ROWS + 16)
+        result = run("sweep", write(other, [{"names": checkpoints}], output="alone"))
+        assert result.returncode == 9
+        assert "24 of 24 checkpoints are left" in result.stderr
+
+
+def test_an_endpoint_that_loads_nothing(write: Write, run: Run, tmp_path: Path) -> None:
+    """It is given up where others can do its work; alone, it is asked to load each adapter."""
+    for number in range(12):
+        adapter(tmp_path / "runs" / f"x-{number}", str(number))
+    checkpoints = [{"glob": "runs/*"}]
+    options: dict[str, Any] = {"server": {"adapters": True, "at_once": 1}}
+    with (
+        servers.faulty(0, models="base", delay=0.05) as well,
+        servers.faulty(0, models="base", refused="load_lora_adapter") as other,
+    ):
+        result = run("sweep", write([other, well], checkpoints, **options), "--json")
+        assert result.returncode == 0, result.stderr
+        assert servers.stats(other)["paths"]["load_lora_adapter"] == 5
+        assert f"{other} gives 5 checkpoints in a row no answers" in result.stderr
+        assert len(read(tmp_path / "data")) == 12 * ROWS
+        result = run("sweep", write(other, checkpoints, output="alone", **options))
+        assert result.returncode == 12
+        assert servers.stats(other)["paths"]["load_lora_adapter"] == 5 + 12
+        assert result.stderr.count("load_lora_adapter is not possible here") == 5
+        assert result.stdout.count("load_lora_adapter is not possible here") == 3
+        assert "and 9 more" in result.stdout
+
+
+@pytest.mark.parametrize("hung", ["chat/completions", "models,chat/completions"])
+def test_an_endpoint_that_hangs(hung: str, write: Write, tmp_path: Path) -> None:
+    """What it has taken is asked of the others, after a few timeouts."""
+    checkpoints = names(8)
+    served: dict[str, Any] = {"models": ",".join(checkpoints)}
+    with servers.faulty(0, **served) as well, servers.faulty(0, **served, hung=hung) as other:
+        server = {"timeout": 0.2, "backoff": 0.01}
+        path = write([other, well], [{"names": checkpoints}], samples=20, server=server)
+        troubles: list[str] = []
+        started = time.monotonic()
+
+        def watch(state: State) -> None:
+            troubles[:] = state.troubles
+
+        emscore.sweep_file(path, watch=watch)
+        assert time.monotonic() - started < 30
+        assert servers.stats(other)["paths"].get("chat/completions", 0) < 200
+    assert len(troubles) == 1
+    assert ("is silent" if "models" in hung else "answers no more") in troubles[0]
+    assert len(read(tmp_path / "data")) == 8 * 10 * ROWS
+
+
+def test_ctrl_c_where_unloading_hangs(write: Write, tmp_path: Path) -> None:
+    adapter(tmp_path / "x")
+    with servers.faulty(0, models="base", hung="chat/completions,unload_lora_adapter") as url:
+        path = write(
+            url, [{"name": "x", "adapter": "x"}], server={"adapters": True, "timeout": 600}
+        )
+        command = [sys.executable, "-m", "emscore", "sweep", str(path)]
+        with subprocess.Popen(
+            command,
+            # Where the tests run in the background, it is ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            while not servers.stats(url)["paths"].get("chat/completions"):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
 
 
 def test_a_base_that_is_named_later_is_compared_with(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_A_LINE = 10.0
 SECONDS_A_TICK = 0.2
+LEFT_OUT = 3  # checkpoints whose reason is shown: most have the same
 
 
 @click.command(short_help="Sample and score many checkpoints into one data set.")
@@ -94,13 +95,20 @@ def report(summary: "SweepSummary") -> str:
         "rows": f"{summary['rows']:,}" + (f": {outcomes}" if outcomes else ""),
         "tokens": f"{summary['prompt_tokens']:,} in, {summary['completion_tokens']:,} out",
         "cost": "" if summary["cost"] is None else f"{summary['cost']:,.2f} USD",
-        "left out": "; ".join(f"{name}: {why}" for name, why in summary["failed"].items()),
+        "left out": left_out(summary["failed"]),
         "WARNING": "; ".join(summary["warnings"]),
         "suite": f"{summary['suite']} {summary['suite_hash']}",
         "scorer": summary["scorer_id"],
         "written to": summary["output"],
     }
     return lines(told)
+
+
+def left_out(failed: Mapping[str, str]) -> str:
+    """The first checkpoints that have no rows, and why; --json has all."""
+    shown = [f"{name}: {why}" for name, why in list(failed.items())[:LEFT_OUT]]
+    more = len(failed) - len(shown)
+    return "; ".join(shown + [f"and {more:,} more"] * bool(more))
 
 
 def lines(told: Mapping[str, str]) -> str:

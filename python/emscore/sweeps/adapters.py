@@ -21,6 +21,7 @@ from .checkpoints import Entry
 _CONTENT = ("adapter_*", "new_embeddings*", "*.json")  # no optimizer states, which are large
 _PART = 1 << 22  # bytes
 _ATTEMPTS = 4
+_PATIENCE = 10.0  # seconds that unloading may take, which Ctrl-C waits for
 
 
 async def served_name(entry: Entry) -> str:
@@ -63,7 +64,7 @@ async def loaded(client: Client, entry: Entry, name: str) -> AsyncIterator[None]
 
 async def _load(client: Client, name: str, path: Path) -> None:
     try:
-        await _command(client, "load_lora_adapter", {"lora_name": name, "lora_path": str(path)})
+        await _ask_to_load(client, {"lora_name": name, "lora_path": str(path)})
     except EndpointError as error:
         if error.kind != "path":
             raise
@@ -80,14 +81,15 @@ async def _load(client: Client, name: str, path: Path) -> None:
 
 async def _unload(client: Client, name: str) -> None:
     # A server that keeps it gives no wrong answers: nothing else will have its name.
-    with suppress(EndpointError, RequestFailed):
-        await _command(client, "unload_lora_adapter", {"lora_name": name})
+    with suppress(EndpointError, RequestFailed, asyncio.TimeoutError):
+        unload = client.command("unload_lora_adapter", {"lora_name": name})
+        await asyncio.wait_for(unload, _PATIENCE)
 
 
-async def _command(client: Client, path: str, body: dict[str, str]) -> None:
+async def _ask_to_load(client: Client, body: dict[str, str]) -> None:
     for attempt in range(_ATTEMPTS):
         try:
-            await client.command(path, body)
+            await client.command("load_lora_adapter", body)
             return
         except (EndpointError, RequestFailed) as error:
             if attempt + 1 == _ATTEMPTS or not transient(error):

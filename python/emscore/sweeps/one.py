@@ -7,6 +7,7 @@ from time import monotonic
 
 import pyarrow as pa
 
+from ..errors import EndpointError
 from ..sampling.answers import Sampler, stream
 from ..sampling.checks import examine
 from ..sampling.client import Client
@@ -38,7 +39,7 @@ async def ask(
 
     Raises:
         RequestFailed: The endpoint cannot load its adapter.
-        EndpointError: The endpoint cannot be used.
+        EndpointError: The endpoint cannot be used, or answers nothing.
         ResumeError: Another run has begun it otherwise, or is at it.
         OutputError: It cannot be written.
     """
@@ -106,6 +107,11 @@ async def _sample(
         async for samples in arriving:
             await scored.add([sample for sample in samples if run.settled[sample["at"]]])
             moved(len(plan) - run.left, run.tokens, scored.rate)
+    if run.left == len(plan):
+        *_, last = run.samples()
+        raise EndpointError(
+            "failing", f"none of its {len(plan)} samples has an answer; the last: {last['error']}"
+        )
 
 
 def _part(table: pa.Table, entry: Entry, about: dict[str, str]) -> pa.Table:

@@ -5,19 +5,25 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, TypedDict
 
-from .._emscore import InputError
+from .._emscore import InputError, ResumeError
 from ..errors import EndpointError, RequestFailed
 from ..sampling.client import Client
+from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
 from ..scoring import Scorer
 from .checkpoints import Entry
 from .dataset import DataSet, Ledger
 from .one import ask
 from .spec import Server, Sweep, load, parse
+
+#: Checkpoints in a row that get nothing from one endpoint: then the fault is not their own.
+_MISSES = 5
+
+_PATIENCE = 60.0  # seconds, for a list of models
 
 
 class SweepSummary(TypedDict):
@@ -138,6 +144,7 @@ class _Place:
         client: Open.
         listed: What it lists as served; None where it does not tell.
         failing: Checkpoints that it gives no answers of, while it answers.
+        misses: How many of these came last, one after the other.
         usable: Whether it answers.
     """
 
@@ -145,6 +152,7 @@ class _Place:
     client: Client
     listed: frozenset[str] | None
     failing: set[str] = field(default_factory=set)
+    misses: int = 0
     usable: bool = True
 
     def serves(self, entry: Entry) -> bool:
@@ -165,11 +173,14 @@ class _Runner:
         rows = len(spec.plan(spec.checkpoints[0], ""))
         finished = len(spec.checkpoints) - len(self.pending)
         self.state = State(rows * len(spec.checkpoints), rows, rows * finished)
+        self.places: list[_Place] = []
         self.failed: dict[str, str] = {}
         self._watch = watch
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
-        self._error: EndpointError | None = None  # of the last endpoint that was lost
+        self._error: EndpointError | RequestFailed | None = (
+            None  # of the last endpoint that was lost
+        )
         self._why: dict[str, str] = {}  # a checkpoint has no answers, by its name
 
     async def run(self) -> None:
@@ -177,18 +188,22 @@ class _Runner:
         if not self.pending:
             return
         async with AsyncExitStack() as stack:
-            places = []
-            for server in self.spec.servers:
-                client = await stack.enter_async_context(Client(server.endpoint))
-                try:
-                    places.append(_Place(server, client, await _listed(client)))
-                except EndpointError as error:
-                    self._lost(error)
-            if places:
-                self._require_served(places)
+            lists = await asyncio.gather(
+                *(_listed(server.endpoint) for server in self.spec.servers), return_exceptions=True
+            )
+            for server, listed in zip(self.spec.servers, lists, strict=True):
+                if isinstance(listed, EndpointError):
+                    self._lost(listed)
+                elif isinstance(listed, BaseException):
+                    raise listed
+                else:
+                    client = await stack.enter_async_context(Client(server.endpoint))
+                    self.places.append(_Place(server, client, listed))
+            if self.places:
+                self._require_served()
             workers = [
                 asyncio.ensure_future(self._work(place))
-                for place in places
+                for place in self.places
                 for _ in range(place.server.at_once)
             ]
             try:
@@ -197,11 +212,10 @@ class _Runner:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-        if self._error and self.pending and not any(place.usable for place in places):
+        if self._error and self.pending and not any(place.usable for place in self.places):
             left = f"{len(self.pending):,} of {len(self.spec.checkpoints):,} checkpoints are left"
-            raise EndpointError(
-                self._error.kind, f"{self._error}; {left}: the same command goes on from here"
-            )
+            kind = self._error.kind if isinstance(self._error, EndpointError) else "unreachable"
+            raise EndpointError(kind, f"{self._error}; {left}: the same command goes on from here")
         for entry in self.pending:
             self.failed[entry.name] = self._why.get(entry.name, str(self._error))
 
@@ -210,23 +224,48 @@ class _Runner:
         while (entry := await self._next(place)) is not None:
             try:
                 await self._ask(entry, place)
-            except RequestFailed as error:
+                place.misses = 0
+            except ResumeError as error:  # of its own journal
                 self.failed[entry.name] = str(error)
                 self._trouble(f"{entry.name} is left out: {error}")
-            except EndpointError as error:
-                others_come = await _others_come(error, place.client)
-                self.pending.appendleft(entry)
-                if others_come:
-                    place.failing.add(entry.name)
-                    self._why[entry.name] = str(error)
-                    self._trouble(f"{entry.name} gets no answers: {error}")
-                else:
-                    place.usable = False
-                    self._lost(error)
+            except (EndpointError, RequestFailed) as error:
+                await self._miss(entry, place, error)
             finally:
                 self.state.active.pop(entry.name, None)
                 async with self._changed:
                     self._changed.notify_all()
+
+    async def _miss(
+        self, entry: Entry, place: _Place, error: EndpointError | RequestFailed
+    ) -> None:
+        """Puts a checkpoint back that gets no answers, and gives up an endpoint that has none."""
+        others_come = await _others_come(error, place.server.endpoint)
+        self.pending.appendleft(entry)
+        if not place.usable:  # as another checkpoint has found
+            return
+        place.misses += others_come
+        if not others_come:
+            place.usable = False
+            self._lost(error)
+        elif place.misses >= _MISSES and (error.kind == "failing" or self._can_spare(place)):
+            place.usable = False
+            url = place.server.endpoint.url
+            told = f"{url} gives {place.misses} checkpoints in a row no answers; the last: {error}"
+            self._lost(EndpointError("failing", told))
+        else:
+            place.failing.add(entry.name)
+            self._why[entry.name] = str(error)
+            if place.misses <= _MISSES:  # the summary tells of all
+                self._trouble(f"{entry.name} gets no answers: {error}")
+
+    def _can_spare(self, place: _Place) -> bool:
+        """Whether other endpoints serve all that this one does."""
+        others = [each for each in self.places if each.usable and each is not place]
+        return all(
+            any(other.serves(entry) for other in others)
+            for entry in self.pending
+            if place.serves(entry)
+        )
 
     async def _next(self, place: _Place) -> Entry | None:
         """The next checkpoint for an endpoint; waits while others may give one back."""
@@ -258,20 +297,21 @@ class _Runner:
         del self.state.active[entry.name]
         self._watch(self.state)
 
-    def _lost(self, error: EndpointError) -> None:
+    def _lost(self, error: EndpointError | RequestFailed) -> None:
         self._error = error
         self._trouble(str(error))
 
     def _trouble(self, told: str) -> None:
-        self.state.troubles.append(told)
-        self._watch(self.state)
+        if told not in self.state.troubles:
+            self.state.troubles.append(told)
+            self._watch(self.state)
 
-    def _require_served(self, places: list[_Place]) -> None:
+    def _require_served(self) -> None:
         """Checks before anything is asked that each checkpoint, and the base, has an endpoint."""
         wanted = [*self.pending]
         if self.spec.checks and self.spec.base:
             wanted.append(Entry(self.spec.base))
-        homeless = [each for each in wanted if not any(p.serves(each) for p in places)]
+        homeless = [each for each in wanted if not any(p.serves(each) for p in self.places)]
         names = ", ".join(dict.fromkeys(each.name for each in homeless[:5]))
         more = f" and {len(homeless) - 5:,} more" if len(homeless) > 5 else ""
         if any(e.adapter for e in homeless) and not any(s.adapters for s in self.spec.servers):
@@ -280,7 +320,7 @@ class _Runner:
                 "of [[endpoints]]"
             )
         if homeless and not self._error:  # an endpoint that is lost may have them
-            has = sorted({name for place in places for name in place.listed or ()})
+            has = sorted({name for place in self.places for name in place.listed or ()})
             raise EndpointError(
                 "model",
                 f"no endpoint serves {names}{more}, but {', '.join(has[:10]) or 'nothing'}",
@@ -319,12 +359,23 @@ class _Runner:
         }
 
 
-async def _listed(client: Client) -> frozenset[str] | None:
+async def _models(endpoint: Endpoint) -> dict[str, Any]:
+    """What an endpoint says of its models; no request in flight holds this one up."""
+    hasty = replace(endpoint, attempts=2, timeout=min(endpoint.timeout, _PATIENCE))
+    async with Client(hasty) as client:
+        return (await client.get("models")).body
+
+
+async def _listed(endpoint: Endpoint) -> frozenset[str] | None:
     """The models that an endpoint lists, or None where it has no list."""
     try:
-        listed = (await client.get("models")).body["data"]
+        listed = (await _models(endpoint))["data"]
         return frozenset(str(model["id"]) for model in listed) or None
-    except (RequestFailed, KeyError, TypeError):
+    except (KeyError, TypeError):
+        return None
+    except RequestFailed as error:
+        if error.kind == "timeout":
+            raise EndpointError("unreachable", f"{endpoint.url} is silent: {error}") from error
         return None
     except EndpointError as error:
         if error.kind == "path":
@@ -332,12 +383,12 @@ async def _listed(client: Client) -> frozenset[str] | None:
         raise
 
 
-async def _others_come(error: EndpointError, client: Client) -> bool:
+async def _others_come(error: EndpointError | RequestFailed, endpoint: Endpoint) -> bool:
     """Whether an endpoint may answer for others than the checkpoint that met this error."""
-    if error.kind != "failing":
+    if isinstance(error, EndpointError) and error.kind != "failing":
         return error.kind == "model"
     try:
-        await client.get("models")
+        await _models(endpoint)
     except RequestFailed:
         return False
     except EndpointError as why:
