@@ -164,6 +164,32 @@ def test_a_server_that_hangs() -> None:
     assert (error.kind, sent) == ("timeout", 2)
 
 
+def test_a_server_that_has_fallen_silent_is_given_up() -> None:
+    """While one request that is never answered is a failure of its own."""
+    asked = 0
+
+    async def fall_silent(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked > 20:
+            await asyncio.sleep(1)
+        return web.json_response({})
+
+    async def run() -> tuple[list[Any], list[Any]]:
+        async with serving(fall_silent, timeout=0.1, max_concurrency=16) as client:
+            await asyncio.gather(*(client.post("x", {}) for _ in range(20)))
+            found = []
+            for number in (1, 50):
+                asking = (client.post("x", {}) for _ in range(number))
+                found.append(await asyncio.gather(*asking, return_exceptions=True))
+            return found[0], found[1]
+
+    (alone,), many = asyncio.run(run())
+    assert (type(alone), alone.kind) == (emscore.RequestFailed, "timeout")
+    assert {(type(error), error.kind) for error in many} == {(emscore.EndpointError, "unreachable")}
+    assert asked < 20 + 8 + 100
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_a_reply_without_end_is_not_read(told: bool) -> None:
     written = 0
@@ -233,6 +259,11 @@ def test_retry_after_in_all_its_forms() -> None:
     later = retry_after({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"})
     assert later is not None
     assert later > 1e9
+    ahead = {
+        "Retry-After": "Wed, 21 Oct 2099 07:28:02 GMT",
+        "Date": "Wed, 21 Oct 2099 07:28:00 GMT",
+    }
+    assert retry_after(ahead) == 2  # by the server's clock
     error, sent = post(always(429, **{"Retry-After": "86400"}))
     assert (error.kind, sent) == ("quota", 1)
     assert "24.0 h" in str(error)

@@ -116,6 +116,9 @@ def test_what_cannot_be_planned(wrong: dict[str, object], told: str) -> None:
     [
         ({"parameters": {"max_tokens": "abc"}}, "max_tokens must be a number from 1 on"),
         ({"parameters": {"max_completion_tokens": 2.5}}, "max_completion_tokens must be a number"),
+        ({"parameters": {"seed": "7"}}, "seed must be a whole number"),
+        ({"parameters": {"seed": True}}, "seed must be a whole number"),
+        ({"parameters": {"seed": 2**63}}, "seed must be a whole number"),
         ({"parameters": {"stop": {1, 2}}}, "cannot be sent as JSON"),
         ({"parameters": {"top_p": float("nan")}}, "cannot be sent as JSON"),
         ({"conditions": [Condition("a", prefix="\ud83d")]}, "cannot be sent as JSON"),

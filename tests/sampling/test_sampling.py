@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -171,6 +172,61 @@ def test_what_has_no_answer_is_a_row_that_says_why(run: Run, server: str, tmp_pa
     scored = run("score", "a.arrow", "--json")
     assert scored.returncode == 0, scored.stderr
     assert json.loads(scored.stdout)["outcomes"]["empty"] == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("abort", "finish_reason: abort"), ("error as 200", "provider is overloaded")],
+)
+def test_half_an_answer_is_none(
+    fault: str, told: str, run: Run, server: str, suite: str, tmp_path: Path
+) -> None:
+    asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--no-checks", "-o", "a.arrow")
+    with faulty(1.0, mix=fault) as url:
+        result = run(*asked, "--endpoint", url, "--attempts", "2", "--backoff", "0.01")
+    assert result.returncode == 12
+    rows = read(tmp_path / "a.arrow")
+    assert {row["sample_outcome"] for row in rows} == {"malformed"}
+    assert all(told in row["sample_error"] for row in rows)
+    assert run(*asked, "--endpoint", server).returncode == 0
+    assert {row["sample_outcome"] for row in read(tmp_path / "a.arrow")} == {"ok"}
+
+
+def test_counts_that_are_none(run: Run, server: str, suite: str, tmp_path: Path) -> None:
+    """From a server, and in the journal of a version that took them."""
+    (tmp_path / "suite.yaml").write_text(SUITE + "- {id: r, paraphrases: [rejected]}")
+    asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--no-checks", "--json")
+    with faulty(1.0, mix="usage of nonsense") as url:
+        limit = ("--tokens-per-minute", "1e9")
+        result = run(*asked, *limit, "--endpoint", url, "-o", "a.arrow")
+    told = json.loads(result.stdout)
+    assert (told["outcomes"], told["completion_tokens"]) == ({"ok": 10, "rejected": 1}, 0)
+    assert {row["prompt_tokens"] for row in read(tmp_path / "a.arrow")} == {None}
+    path = tmp_path / "a.arrow.journal"
+    head, *lines = path.read_bytes().splitlines(keepends=True)
+    for line in lines:
+        record = json.loads(line[9:])
+        record.update(prompt_tokens=True, completion_tokens=10**12, usage=[True, -5])
+        data = json.dumps(record).encode()
+        head += b"%08x %b\n" % (crc32(data), data)
+    path.write_bytes(head)
+    result = run(*asked, "--endpoint", server, "-o", "a.arrow")
+    told = json.loads(result.stdout)
+    assert (told["resumed"], told["prompt_tokens"], told["completion_tokens"]) == (10, 0, 0)
+
+
+def test_one_rejected_question_leaves_the_others_together(
+    run: Run, server: str, tmp_path: Path
+) -> None:
+    words = ("rejected", "fine", "well", "good")
+    questions = [f"- {{id: {word}, paraphrases: [This is {word}.]}}" for word in words]
+    (tmp_path / "suite.yaml").write_text("\n".join(questions))
+    asked = ("sample", "--endpoint", server, "--suite", "suite.yaml", "--checkpoint", "tuned")
+    options = ("--no-checks", "--n", "20", "--per-request", "10", "--concurrency", "1")
+    result = run(*asked, *options, "--json", "-o", "a.arrow")
+    told = json.loads(result.stdout)
+    assert told["outcomes"] == {"ok": 60, "rejected": 20}
+    assert told["requests"] == 2 + 20 + 3 * 2
 
 
 def test_failures_that_may_pass_are_asked_again(run: Run, suite: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, TypedDict
 
 from ..errors import EndpointError, RequestFailed
-from .client import Client
+from .client import Client, token_count
 from .plan import Plan, Task, request_hash
 
 #: What a later run asks again. The rest is final: an answer, or a refusal to give one.
@@ -15,6 +15,8 @@ PASSING = ("disconnected", "malformed", "rejected", "server_error", "timeout", "
 
 #: So many failures without one answer in between are not the fault of single requests.
 HOPELESS = 50
+
+_BROKEN_OFF = ("abort", "error")  # finish_reason of vLLM, SGLang and routers, of half an answer
 
 
 class Sample(TypedDict):
@@ -48,6 +50,7 @@ class Sampler:
         self.client = client
         self.plan = plan
         self._singly = False  # the server gives one answer a request, whatever it is asked for
+        self._doubted: set[int] = set()  # samples of rejected requests for several answers
 
     async def ask(self, tasks: Sequence[Task]) -> list[Sample]:
         """Sends one request for samples that differ in their number alone.
@@ -69,13 +72,17 @@ class Sampler:
             )
         except RequestFailed as error:
             if error.kind == "rejected" and len(tasks) > 1:
-                self._singly = True
+                self._doubted.update(task.at for task in tasks)
                 return []
             return [_failed(task, error, seed, name) for task in tasks]
         choices = reply.body["choices"][: len(tasks)]
-        self._singly = self._singly or len(choices) < len(tasks)
+        # What is rejected for several answers and has one alone was rejected for their number.
+        if len(choices) < len(tasks) or tasks[0].at in self._doubted:
+            self._singly = True
         usage = reply.body.get("usage")
-        prompt, completion = (_count(usage, f"{each}_tokens") for each in ("prompt", "completion"))
+        prompt, completion = (
+            token_count(usage, f"{each}_tokens") for each in ("prompt", "completion")
+        )
         samples = [
             _sample(task, choice, reply.body, seed, name)
             for task, choice in zip(tasks, choices, strict=False)
@@ -191,13 +198,15 @@ def _check(body: dict[str, Any]) -> None:
     for choice in choices:
         if not isinstance(choice, dict):
             raise ValueError("a choice is not an object")
-        text = choice.get("text")
-        if isinstance(choice.get("message"), dict):
-            text = choice["message"].get("content")
-        elif "text" not in choice:
+        text, message = choice.get("text"), choice.get("message")
+        if isinstance(message, dict):
+            text = message.get("content")
+        elif message is not None or "text" not in choice:
             raise ValueError("a choice has neither message nor text")
         if not (text is None or isinstance(text, str)):
             raise ValueError("the text of a choice is not a text")
+        if (finish := choice.get("finish_reason")) in _BROKEN_OFF:
+            raise ValueError(f"the server broke it off (finish_reason: {finish})")
 
 
 def _sample(
@@ -251,8 +260,3 @@ def _clean(text: object) -> str | None:
     if text is None:
         return None
     return str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _count(usage: Any, name: str) -> int | None:
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) else None

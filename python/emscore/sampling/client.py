@@ -14,7 +14,7 @@ from yarl import URL
 from ..errors import EndpointError, RequestFailed
 from .endpoint import Endpoint
 from .limits import Pace, Sign, Window
-from .verdicts import MOST_PATIENCE, of_status, retry_after, transient
+from .verdicts import MOST_PATIENCE, explained, of_status, retry_after, transient
 
 #: Raises ValueError where a reply is not what was asked for; the request is then sent again.
 Check = Callable[[dict[str, Any]], object]
@@ -145,7 +145,7 @@ class Client:
                 sent = monotonic()
                 content = await self._once(method, path, data, leaving)
                 latency = monotonic() - sent
-                body = _parsed(content, check)
+                body = self._parsed(content, check)
                 # What takes half of the time allowed is on the way to taking all of it.
                 sign = Sign.BUSY if latency > self.endpoint.timeout / 2 else Sign.GOOD
                 self._settle(tokens, body.get("usage"))
@@ -178,8 +178,8 @@ class Client:
 
     def _settle(self, tokens: int, usage: object) -> None:
         """Puts the tokens really used in the place of the estimate."""
-        used = usage.get("total_tokens") if isinstance(usage, dict) else None
-        if self._tokens and isinstance(used, int):
+        used = token_count(usage, "total_tokens")
+        if self._tokens and used is not None:
             self._tokens.correct(used - tokens)
 
     async def _once(
@@ -239,9 +239,7 @@ class Client:
 
     def _refuse(self, response: aiohttp.ClientResponse, problem: bytes) -> None:
         """Raises what an answer without success stands for, and heeds its Retry-After."""
-        for secret in self._secrets:
-            problem = problem.replace(secret, b"***")
-        error = of_status(response.status, problem, self.endpoint.url)
+        error = of_status(response.status, self._redacted(problem), self.endpoint.url)
         pause = retry_after(response.headers)
         if pause is not None and transient(error):
             if pause > MOST_PATIENCE:
@@ -250,6 +248,32 @@ class Client:
                 )
             self._paused_until = max(self._paused_until, monotonic() + pause)
         raise error
+
+    def _parsed(self, content: bytes, check: Check | None) -> dict[str, Any]:
+        """The JSON object in an answer."""
+        try:
+            body = json.loads(content)
+            if not isinstance(body, dict):
+                raise ValueError(f"not an object but {type(body).__name__}")
+            if body.get("error") and not body.get("choices"):
+                raise ValueError(f"the server says: {explained(self._redacted(content))[1]}")
+            if check is not None:
+                check(body)
+        except (ValueError, RecursionError) as error:  # which may hold the whole answer
+            told = f"the answer is not as it should be: {error}"
+            raise RequestFailed("malformed", told) from None
+        return body
+
+    def _redacted(self, content: bytes) -> bytes:
+        for secret in self._secrets:
+            content = content.replace(secret, b"***")
+        return content
+
+
+def token_count(usage: object, name: str | int) -> int | None:
+    """A count in a reply's `usage`; None where there is none, or none that can be."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count < 2**31 else None
 
 
 async def _leaves(_: object, context: Any, __: object) -> None:
@@ -271,16 +295,3 @@ async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
         length = max(length, size)
     response.close()
     raise RequestFailed("too_large", f"the answer is larger than {most:,} bytes", response.status)
-
-
-def _parsed(content: bytes, check: Check | None) -> dict[str, Any]:
-    """The JSON object in an answer."""
-    try:
-        body = json.loads(content)
-        if not isinstance(body, dict):
-            raise ValueError(f"not an object but {type(body).__name__}")
-        if check is not None:
-            check(body)
-    except (ValueError, RecursionError) as error:  # which may hold the whole answer
-        raise RequestFailed("malformed", f"the answer is not as it should be: {error}") from None
-    return body

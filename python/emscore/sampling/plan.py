@@ -97,6 +97,9 @@ class Plan:
             most = self.parameters.get(name)
             if most is not None and (type(most) is not int or most < 1):
                 raise SuiteError(f"{name} must be a number from 1 on, not {most!r}")
+        seed = self.parameters.get("seed")
+        if seed is not None and (type(seed) is not int or not -(2**63) <= seed < 2**63):
+            raise SuiteError(f"the parameter seed must be a whole number of 64 bits, not {seed!r}")
         try:
             json.dumps(self.identity(), ensure_ascii=False, allow_nan=False).encode()
         except (TypeError, ValueError) as error:

@@ -2,11 +2,12 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from .answers import PASSING, Sample
 from .checks import Finding
+from .client import token_count
 from .journal import Journal
 from .plan import Plan
 from .rows import Row, row
@@ -53,7 +54,7 @@ class Run:
         """All samples, in the order of the plan."""
         for place in self.places:
             if place >= 0:
-                yield Sample(**self.journal.read(place))  # type: ignore[typeddict-item]
+                yield Sample(**_cleaned(self.journal.read(place)))  # type: ignore[typeddict-item]
 
     def _place(self, record: dict[str, Any], place: int) -> None:
         at = record["at"]
@@ -61,7 +62,7 @@ class Run:
         self.left -= settled - self.settled[at]
         self.places[at] = place
         self.settled[at] = settled
-        self.tokens += sum(_usage(record))
+        self.tokens += sum(_cleaned(record)["usage"])
 
 
 class Tally:
@@ -80,7 +81,7 @@ class Tally:
             found = row(plan, each)
             self.outcomes[each["outcome"]] += 1
             self.capped += each["finish_reason"] == "length"
-            prompt, completion = _usage(each)
+            prompt, completion = each["usage"]
             self.prompt_tokens += prompt
             self.completion_tokens += completion
             if each["served_model"] not in (None, found["checkpoint"]):
@@ -95,8 +96,8 @@ class Tally:
             yield found
 
 
-def _usage(sample: Mapping[str, Any]) -> tuple[int, int]:
-    """Tokens to count; in older journals each sample has its own alone."""
-    own = sample["prompt_tokens"] or 0, sample["completion_tokens"] or 0
-    prompt, completion = sample.get("usage", own)
-    return prompt, completion
+def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
+    """A sample of any version's journal: with a `usage`, without counts that no row can hold."""
+    own = {name: token_count(record, name) for name in ("prompt_tokens", "completion_tokens")}
+    usage = dict(enumerate(record.get("usage", own.values())))
+    return {**record, **own, "usage": tuple(token_count(usage, at) or 0 for at in (0, 1))}

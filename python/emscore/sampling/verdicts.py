@@ -108,6 +108,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             return None
         if value.strip().replace(".", "", 1).isdigit():
             return float(value)
-        return max(parsedate_to_datetime(value).timestamp() - time(), 0.0)
+        # By the server's clock, where it tells the time.
+        date = found.get("date")
+        now = parsedate_to_datetime(date).timestamp() if date else time()
+        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
     except (ValueError, TypeError):
         return None
