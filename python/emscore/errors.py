@@ -62,8 +62,8 @@ class BudgetError(EmscoreError):
 
     def __init__(self, budget: float, spent: float, then: str = "") -> None:
         super().__init__(
-            f"the budget of {budget:,.2f} USD does not allow another request: up to "
-            f"{spent:,.4f} USD are spent{then}"
+            f"the budget of {budget:,.12g} USD does not allow another request: up to "
+            f"{round(spent, 6):,.12g} USD are spent{then}"
         )
         self.budget = budget
         self.spent = spent

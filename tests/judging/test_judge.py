@@ -3,11 +3,13 @@
 import asyncio
 import json
 import math
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +357,20 @@ def test_a_budget_needs_prices(server: JudgeServer, run: Run) -> None:
     assert "20eur" in result.stderr
 
 
+@pytest.mark.parametrize("price", ["-1", "nan", "inf"])
+def test_a_price_under_which_no_budget_holds(price: str, server: JudgeServer, run: Run) -> None:
+    result = run(*arguments("a.jsonl", server, "--price-in", price, "--price-out", "1"))
+    assert (result.returncode, "from 0 on" in result.stderr) == (3, True)
+    with pytest.raises(emscore.InputError, match="from 0 on"):
+        emscore.Prices(1, float(price))
+
+
+def test_a_budget_under_a_cent(server: JudgeServer) -> None:
+    """The message tells it, and what is spent, to the last digit that counts."""
+    with pytest.raises(emscore.BudgetError, match=r"of 0\.003 USD .* up to 0\.00[0-2]\d+ USD"):
+        judged(texts(200), server, budget=0.003, prices=Prices(0.05, 0.2))
+
+
 # When things go wrong.
 
 
@@ -495,6 +511,20 @@ def test_what_was_never_sent_costs_nothing(
     assert 0 <= spent["attempts"] - sum(asked.values()) <= 2 * 8
 
 
+def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
+    """What one waits for the other does not ask, unless the one is killed."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(40)))
+    with serving(JudgeServer(delay=0.1)) as server:
+        runs = [
+            under_way(server, tmp_path, "--concurrency", "4", "-o", f"{name}.arrow")
+            for name in ("killed", "one", "two")
+        ]
+        runs[0].kill()
+        assert [process.wait(60) for process in runs] == [-9, 0, 0]
+    assert len(server.asked) <= sum(server.asked.values()) <= len(server.asked) + 4
+    assert read(tmp_path / "one.arrow") == read(tmp_path / "two.arrow")
+
+
 def test_a_damaged_line_spoils_itself_alone(tmp_path: Path, run: Run) -> None:
     """Be it of an attempt or of an answer: what can no longer be known is taken for spent."""
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(4)))
@@ -588,6 +618,20 @@ def test_a_cache_that_cannot_be_used(server: JudgeServer, tmp_path: Path) -> Non
     with pytest.raises(emscore.CacheError, match=r"cache\.sqlite"):
         judged(texts(1), server, cache=tmp_path / "cache.sqlite")
     assert not server.asked
+
+
+def test_a_full_disk(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    """Nobody is told to throw away what was paid for; with room again the run goes on."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(40)))
+    size = resource.RLIMIT_FSIZE
+    full = partial(resource.setrlimit, size, (200_000, resource.getrlimit(size)[1]))
+    result = run(*arguments("a.jsonl", server), preexec_fn=full)
+    assert (result.returncode, result.stderr.count("\n")) == (8, 1)
+    assert "make room" in result.stderr
+    assert "delete" not in result.stderr
+    result = run(*arguments("a.jsonl", server))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(server.asked.values()) <= len(server.asked) + 64
 
 
 def test_async(server: JudgeServer) -> None:

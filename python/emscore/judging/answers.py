@@ -1,5 +1,6 @@
 """Answers that were paid for: a SQLite file by the hash of what was asked, shared by all runs."""
 
+import errno
 import json
 import os
 import sqlite3
@@ -9,6 +10,11 @@ from dataclasses import astuple
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs at once may pay for the same answer
+    fcntl = None  # type: ignore[assignment]
 
 from .._emscore import CacheError
 from .protocol import Answer
@@ -42,11 +48,13 @@ class Answers:
                 )
             self._base.execute(_TABLE)
             self._base.execute(f"PRAGMA user_version = {_VERSION}")
+            self._claims = open(f"{self.path}-claims", "ab")  # noqa: SIM115
 
     def __enter__(self) -> "Answers":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._claims.close()
         self._base.close()
 
     def find(self, key: bytes) -> Answer | None:
@@ -63,13 +71,36 @@ class Answers:
             self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
 
     @contextmanager
+    def claim(self, key: bytes) -> Iterator[bool]:
+        """Whether a request may be sent: no other process is waiting for its answer."""
+        free = self._lock(key, take=True)
+        try:
+            yield free
+        finally:
+            if free:
+                self._lock(key, take=False)
+
+    def _lock(self, key: bytes, *, take: bool) -> bool:
+        """Locks or frees one byte of an empty file, which the end of the process frees as well."""
+        if fcntl is not None:
+            how = fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN
+            try:
+                fcntl.lockf(self._claims, how, 1, int.from_bytes(key[:7], "big"))
+            except OSError as error:  # which a file system without locks raises as well
+                return error.errno not in (errno.EACCES, errno.EAGAIN)
+        return True
+
+    @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
+            # These are about what is in the file; with others the answers in it are sound.
+            damaged = type(error) is sqlite3.DatabaseError or isinstance(error, ValueError)
+            mend = "mend or delete it" if damaged else "make room, or see that you may write there"
             raise CacheError(
-                f"the judge's answers in {self.path} cannot be used ({error}): mend or delete the "
-                "file, or name another one with --cache"
+                f"the judge's answers in {self.path} cannot be used ({error}): {mend}, or name "
+                "another file with --cache"
             ) from error
 
 

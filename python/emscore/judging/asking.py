@@ -18,6 +18,7 @@ from .protocol import Answer, Mode, Reading
 
 _PROBE = "Answer with the number 57 and nothing else."
 _DOUBTS = 2  # a server that fails now and then is not judged by its first reply
+_PAUSE = 0.5  # seconds, while another process is asking the same
 
 #: What is wrong with an answer, in words; empty where nothing is.
 Fault = Callable[[Answer], str]
@@ -142,47 +143,63 @@ class Judge:
         """
         body = protocol.request(self.model, message, mode)
         name = key(self._client.endpoint.url, body)
-        if (known := self._answers.find(name)) and not fault(known):
-            self.reused += 1
+        if known := self._known(name, fault):
             return known
         if name in self._asking:
             self.reused += 1
             return await asyncio.shield(self._asking[name])
-        pay = self._pay(name, body, fault, doubts)
-        task = self._asking[name] = asyncio.ensure_future(pay)
+        get = self._get(name, body, fault, doubts)
+        task = self._asking[name] = asyncio.ensure_future(get)
         try:
             return await task
         finally:
             del self._asking[name]
 
+    def _known(self, name: bytes, fault: Fault) -> Answer | None:
+        known = self._answers.find(name)
+        if known is None or fault(known):
+            return None
+        self.reused += 1
+        return known
+
+    async def _get(
+        self, name: bytes, body: dict[str, Any], fault: Fault, doubts: Iterator[int]
+    ) -> Answer:
+        """The answer that another process has paid for meanwhile, or a new one."""
+        while True:
+            async with self._places:  # so that no money waits for what is not on its way
+                with self._answers.claim(name) as free:
+                    if known := self._known(name, fault):
+                        return known
+                    if free:
+                        return await self._pay(name, body, fault, doubts)
+            await asyncio.sleep(_PAUSE)
+
     async def _pay(
         self, name: bytes, body: dict[str, Any], fault: Fault, doubts: Iterator[int]
     ) -> Answer:
-        endpoint = self._client.endpoint
-
         def check(reply: dict[str, Any]) -> None:
             wrong = fault(protocol.answer(reply))
             if wrong and next(doubts, None) is not None:
                 raise ValueError(wrong)
 
-        async with self._places:  # so that no money waits for what is not on its way
-            number = await self._ledger.book(body, endpoint.attempts)
-            try:
-                reply = await self._client.post(
-                    "chat/completions",
-                    body,
-                    check=check,
-                    tokens=protocol.tokens(body),
-                    leaving=partial(self._ledger.leave, number),
-                )
-                said = protocol.answer(reply.body)
-                if not fault(said):
-                    self._answers.keep(name, said)
-            except BaseException as error:  # the run's being stopped is one
-                self._ledger.fail(number, getattr(error, "kind", "unknown"))
-                raise
-            self._ledger.settle(number, body, said)
-            return said
+        number = await self._ledger.book(body, self._client.endpoint.attempts)
+        try:
+            reply = await self._client.post(
+                "chat/completions",
+                body,
+                check=check,
+                tokens=protocol.tokens(body),
+                leaving=partial(self._ledger.leave, number),
+            )
+            said = protocol.answer(reply.body)
+            if not fault(said):
+                self._answers.keep(name, said)
+        except BaseException as error:  # the run's being stopped is one
+            self._ledger.fail(number, getattr(error, "kind", "unknown"))
+            raise
+        self._ledger.settle(number, body, said)
+        return said
 
     def _fault(self, said: Answer, mode: Mode) -> str:
         """What makes it no answer of this judge."""

@@ -1,6 +1,7 @@
 """What a run has asked and spent, and a budget that is never passed."""
 
 import asyncio
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,20 @@ _CHAT_TOKENS = 128  # that a server's chat template may add to a message
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars for a million tokens."""
+    """US dollars for a million tokens.
+
+    Raises:
+        InputError: A price is no number from 0 on.
+    """
 
     prompt: float = 0.0
     completion: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the prices: no budget would hold with others."""
+        for price in (self.prompt, self.completion):
+            if not (isinstance(price, int | float) and 0 <= price < math.inf):
+                raise InputError(f"a price must be a number of US dollars from 0 on, not {price!r}")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """US dollars for so many tokens."""
