@@ -23,7 +23,7 @@ class JudgeServer:
 
     Attributes:
         logprobs: "yes"; "null" (none are given); "rejected" (asking for them is an error); "digits"
-            (tokens are single digits).
+            (tokens are single digits); "excess" (they sum to more than 1).
         model: The name in its answers.
         status: With what it answers every request.
         broken: It fails at messages that hold this text.
@@ -103,6 +103,8 @@ class JudgeServer:
         top = distribution(message)
         if self.logprobs == "digits":
             top = [(str(digit), math.log(0.1)) for digit in range(10)]
+        if self.logprobs == "excess":
+            top = [(token, logprob + 0.5) for token, logprob in top]
         choice["message"] = {"role": "assistant", "content": best(top)}
         if body.get("logprobs") and self.logprobs != "null":
             listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in top]

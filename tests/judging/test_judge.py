@@ -133,7 +133,7 @@ def test_chats(server: JudgeServer, tmp_path: Path) -> None:
 
 def test_no_log_probabilities() -> None:
     """Then a number is sampled, and every score says so."""
-    for kind in ("null", "rejected", "digits"):
+    for kind in ("null", "rejected", "digits", "excess"):
         with serving(JudgeServer(logprobs=kind)) as server:
             rows = judged(texts(5), server)
         for row in rows:
@@ -149,7 +149,7 @@ def test_a_server_that_was_mended_is_asked_as_it_is_now(server: JudgeServer) -> 
     with pytest.raises(emscore.EndpointError, match="some-base-model"):
         judged(texts(2), server)
     server.model = MODEL
-    for kind in ("null", "digits", "rejected"):
+    for kind in ("null", "digits", "rejected", "excess"):
         server.logprobs = kind
         assert judged(texts(2), server)[0]["judge_score_type"] == "sampled number"
     server.logprobs = "yes"
@@ -519,6 +519,8 @@ def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
             under_way(server, tmp_path, "--concurrency", "4", "-o", f"{name}.arrow")
             for name in ("killed", "one", "two")
         ]
+        while len(server.asked) < 40:
+            time.sleep(0.005)
         runs[0].kill()
         assert [process.wait(60) for process in runs] == [-9, 0, 0]
     assert len(server.asked) <= sum(server.asked.values()) <= len(server.asked) + 4

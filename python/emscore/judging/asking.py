@@ -92,7 +92,8 @@ class Judge:
         if stranger := self._stranger(said):
             raise EndpointError("model", stranger)
         if self._gives_logprobs and not said.top:
-            self._gives_logprobs, self.note = False, "the endpoint gives no log-probabilities"
+            self._gives_logprobs = False
+            self.note = "the endpoint gives no proper log-probabilities"
         if protocol.numbers_are_tokens(said.top) is False:
             self._writes_numbers_whole, self.note = False, "the judge writes numbers digit by digit"
 
@@ -204,7 +205,7 @@ class Judge:
     def _fault(self, said: Answer, mode: Mode) -> str:
         """What makes it no answer of this judge."""
         needs_top = mode is Mode.LOGPROBS and said.finish_reason != "content_filter"
-        no_top = "it has no log-probabilities" if needs_top and not said.top else ""
+        no_top = "it has no proper log-probabilities" if needs_top and not said.top else ""
         return self._stranger(said) or no_top
 
     def _probe_fault(self, said: Answer) -> str:

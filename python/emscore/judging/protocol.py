@@ -57,7 +57,8 @@ class Answer:
         fingerprint: The server's `system_fingerprint`, where it gives one.
         text: What it said.
         finish_reason: Why it ended there, as the server says.
-        top: The most likely tokens, as given; empty where the server gives none.
+        top: The most likely tokens, as given; empty where the server gives none, or where their
+            probabilities are none.
         prompt_tokens: As the server counted, or None.
         completion_tokens: Likewise.
     """
@@ -111,7 +112,7 @@ def answer(reply: dict[str, Any]) -> Answer:
     """The answer in the body of a reply.
 
     Raises:
-        ValueError: The reply has no choice, or what it holds is of the wrong kind.
+        ValueError: The reply has no choice.
     """
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -242,11 +243,7 @@ def _sampled_verdict(text: str, words: Sequence[str]) -> Reading:
 
 
 def _top(logprobs: Any) -> tuple[tuple[str, float], ...]:
-    """The first token's alternatives, or none where the reply gives none.
-
-    Raises:
-        ValueError: What it gives is no distribution.
-    """
+    """The first token's alternatives, or none where the reply gives none, or no distribution."""
     if not isinstance(logprobs, dict):
         return ()
     content = logprobs.get("content")
@@ -263,16 +260,15 @@ def _top(logprobs: Any) -> tuple[tuple[str, float], ...]:
 
 
 def _pairs(listed: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
-    """Tokens and log-probabilities, checked."""
+    """Tokens and log-probabilities, or none where these are not what they should be."""
     pairs: list[tuple[str, float]] = []
     for token, logprob in listed:
         number = isinstance(logprob, (int, float)) and -math.inf <= logprob < 1
         if not isinstance(token, str) or not number:
-            raise ValueError("a log-probability in it is no number below 0")
+            return ()
         pairs.append((token, float(max(logprob, _NEVER))))
-    if math.fsum(probability for _, probability in _probabilities(pairs)) > _EXCESS:
-        raise ValueError("its probabilities sum to more than 1")
-    return tuple(pairs)
+    total = math.fsum(probability for _, probability in _probabilities(pairs))
+    return tuple(pairs) if total <= _EXCESS else ()
 
 
 def _count(value: Any) -> int | None:
