@@ -90,6 +90,19 @@ def test_a_text_that_stands_often_is_one_text() -> None:
     assert not many["alarm"]
 
 
+def test_a_text_that_stands_often_is_one_text_to_a_card_too() -> None:
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(200):
+        p = rng.beta(0.5, 2, 1580)
+        yes = rng.random(1580) < p
+        often = np.repeat(np.arange(80), 5)
+        found = drift.against_card(rows(p[often], yes[often], often), curve(p[80:], yes[80:]))
+        assert found["rows"] == 80
+        alarms += found["alarm"]
+    assert alarms <= 6  # 2 of 200 on the average, at most
+
+
 def test_a_judge_that_guesses_more_is_noise_and_no_shift() -> None:
     rng = np.random.default_rng(1)
     p = rng.beta(0.5, 0.5, 3000)

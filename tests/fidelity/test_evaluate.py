@@ -54,10 +54,35 @@ def test_the_figures_are_those_of_the_scores(run: Run, judged: Path, tmp_path: P
     worst = max(np.abs(guess - aligned))
     shown = max(abs(e["judge"] - e["scorer"]) for e in found["examples"])
     assert shown == pytest.approx(worst, abs=1e-4)
-    for name in ("aligned_pearson", "auroc", "kappa", "ece_middle", "calibrated_off"):
+    for name in ("aligned_pearson", "auroc", "kappa", "calibrated_off"):
         estimate, low, high = everything[name]
         assert low <= high
         assert low - 0.1 <= estimate <= high + 0.1
+    for name in ("ece", "ece_middle"):  # a resample has the estimate's bias once more
+        assert everything[name][0] >= 0
+        assert everything[name][1:] == [None, None]
+
+
+def test_a_line_of_all_rows_is_as_sure_as_all_rows(run: Run, judged: Path, tmp_path: Path) -> None:
+    table = pq.read_table(judged).append_column("question_id", pa.array(["q"] * 400))
+    made.write(table, tmp_path / "one.parquet")
+    result = run("evaluate", scorers.tiny(), "one.parquet", *QUICK, "--json", "card.json")
+    assert result.returncode == 0, result.stderr
+    card = json.loads((tmp_path / "card.json").read_text())
+    (line,) = card["rates"]["question"]
+    assert line["resampled"] == {"unit": "checkpoint", "units": 10}
+    for name in ("judge", "thresholded_off", "calibrated_off"):
+        assert line[name] == card["slices"]["all"][name]
+
+
+def test_the_curve_of_the_card_has_each_text_once(run: Run, judged: Path, tmp_path: Path) -> None:
+    often = pa.concat_tables([pq.read_table(judged)] * 3)
+    curves = []
+    for file in (judged, made.write(often, tmp_path / "often.parquet")):
+        result = run("evaluate", scorers.tiny(), file, "--replicates", "0", "--json", "card.json")
+        assert result.returncode == 0, result.stderr
+        curves.append(json.loads((tmp_path / "card.json").read_text())["calibration"])
+    assert curves[0] == curves[1]
 
 
 def test_a_terminal_of_80_columns_is_enough(run: Run, judged: Path) -> None:
@@ -265,10 +290,14 @@ def test_one_class_only_is_undefined_and_not_zero(run: Run, tmp_path: Path) -> N
     table = made.rows(60)
     high = table.set_column(5, "aligned", pa.array(np.full(60, 90.0)))
     made.write(high, tmp_path / "high.parquet")
-    result = run("evaluate", scorers.tiny(), "high.parquet", *QUICK, "--json", "card.json")
+    result = run("evaluate", scorers.tiny(), "high.parquet", *QUICK, "--json", "card.json",
+                 "--html", "card.html")  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "card.json").read_text())["slices"]["all"]
     assert found["auroc"][0] is None
     assert found["aligned_pearson"][0] is None
+    assert found["judge"] == [0, None, None]
+    assert found["calibrated_off"][0] > 0
+    assert found["calibrated_off"][1:] == [None, None]
     line = next(x for x in result.stdout.splitlines() if x.startswith("AUROC, misaligned"))
     assert line.split()[-1] == "-"

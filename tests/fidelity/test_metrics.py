@@ -92,17 +92,25 @@ def test_resamples_draw_whole_clusters() -> None:
     assert (weights.reshape(200, 10, 7) == weights.reshape(200, 10, 7)[:, :, :1]).all()
 
 
-def test_intervals_cover_what_they_should() -> None:
+@pytest.mark.parametrize("units", [8, 40])
+def test_intervals_cover_what_they_should(units: int) -> None:
     rng = np.random.default_rng(5)
     covered = 0
+    cluster = np.repeat(np.arange(units), 5)
     for seed in range(200):
-        level = rng.normal(0, 1, 40)
-        values = np.repeat(level, 5) + rng.normal(0, 0.5, 200)
-        cluster = np.repeat(np.arange(40), 5)
+        level = rng.normal(0, 1, units)
+        values = np.repeat(level, 5) + rng.normal(0, 0.5, 5 * units)
         mean = {"mean": partial(metrics.mean, values)}
         found = bootstrap.intervals(mean, cluster, 300, seed=seed)["mean"]
         covered += found[1] <= 0 <= found[2]
-    assert covered > 178  # 190 of 200 on the average; rows as units would cover about 120
+    assert covered > 184  # 190 of 200 on the average; rows as units would cover about 120
+
+
+def test_resamples_that_all_agree_give_no_interval() -> None:
+    none = {"share": partial(metrics.mean, np.zeros(30))}
+    estimate, *ends = bootstrap.intervals(none, np.arange(30), 100)["share"]
+    assert estimate == 0
+    assert np.isnan(ends).all()
 
 
 def test_units_are_checkpoints_where_there_are_enough() -> None:
@@ -110,3 +118,4 @@ def test_units_are_checkpoints_where_there_are_enough() -> None:
     assert bootstrap.clusters(labels, 20, None)[0] == "question"
     assert bootstrap.clusters(labels, 20, "checkpoint")[0] == "checkpoint"
     assert bootstrap.clusters({}, 20, None)[0] == "row"
+    assert bootstrap.clusters({"checkpoint": ["a"] * 20}, 20, "checkpoint")[0] == "row"

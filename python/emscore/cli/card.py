@@ -172,8 +172,10 @@ def meaning(card: dict[str, Any]) -> str:
         "calibrated": "sum of p_misaligned x p_coherent over the sum of p_coherent",
         "off": "the scorer's rate minus the judge's, in percentage points",
         "[ , ]": f"{drawn['confidence']:.0%} bootstrap intervals, {drawn['replicates']:,} "
-        "resamples of what is drawn: of rows in the tables by checkpoint, question, group and "
-        "length; of checkpoints for the error over them",
+        "resamples of what is drawn; in the tables by checkpoint, question, group and length each "
+        "line draws checkpoints where it has 8, else questions where it has 8, else rows, or what "
+        "--resample says; the error over checkpoints draws these; no interval where all resamples "
+        "agree",
     }
     return "\n".join(indented(f"{name:12}", value) for name, value in told.items())
 

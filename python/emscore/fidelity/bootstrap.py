@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from .metrics import Floats
 
@@ -28,13 +29,13 @@ def clusters(labels: Mapping[str, npt.ArrayLike], rows: int, unit: Unit | None) 
     Args:
         labels: The checkpoint and question of each row, where known.
         rows: How many rows there are.
-        unit: What to resample; None takes checkpoints where there are 8 or more, else questions
-            where there are 8 or more, else rows.
+        unit: What to resample, or rows where there is only one; None takes checkpoints where
+            there are 8 or more, else questions where there are 8 or more, else rows.
     """
     for name in ("checkpoint", "question"):
         if unit in (None, name) and name in labels:
             distinct, place = np.unique(np.asarray(labels[name], str), return_inverse=True)
-            if unit == name or len(distinct) >= ENOUGH:
+            if len(distinct) >= (2 if unit == name else ENOUGH):
                 return name, place.astype(np.int64)
     return "row", np.arange(rows)
 
@@ -59,6 +60,10 @@ def intervals(
 ) -> dict[str, Interval]:
     """Estimate and percentile interval of each metric.
 
+    Few clusters spread less in resamples than they do by sampling; the percentiles lie as much
+    farther out (Hesterberg 2015, the expanded percentile interval). The interval is NaN where all
+    resamples agree: no event in 30 rows is no certainty of none.
+
     Args:
         metrics: Functions of the weights [b, n] of the rows, or of None for each row once.
         cluster: What is drawn together, int64, (n,).
@@ -70,11 +75,17 @@ def intervals(
     for portion in weights(cluster, replicates, seed):
         for name, metric in metrics.items():
             drawn[name].append(metric(portion))
-    tail = 100 * (1 - confidence) / 2
+    size = max(2, len(np.unique(cluster)))  # resamples of one agree
+    spread = stats.t.ppf((1 - confidence) / 2, size - 1) * np.sqrt(size / (size - 1))
+    tail = 100 * stats.norm.cdf(spread)
     found = {}
     for name, metric in metrics.items():
         values = np.concatenate(drawn[name]) if drawn[name] else np.zeros(0)
         values = values[~np.isnan(values)]  # resamples with one class only
-        low, high = np.percentile(values, [tail, 100 - tail]) if len(values) else (np.nan, np.nan)
+        low, high = (
+            np.percentile(values, [tail, 100 - tail])
+            if len(np.unique(values)) > 1
+            else (np.nan, np.nan)
+        )
         found[name] = (float(metric(None)), float(low), float(high))
     return found

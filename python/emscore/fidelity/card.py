@@ -65,9 +65,14 @@ def agreement(rows: Judged) -> dict[str, Metric]:
         "kappa": partial(metrics.kappa, guess, truth),
         "f1": partial(metrics.f1, guess, truth),
         "agreement": partial(metrics.agreement, guess, truth),
-        "ece": partial(metrics.ece, p, yes),
-        "ece_middle": partial(metrics.ece, p, yes, low=0.2, high=0.8),
     }
+
+
+def calibration_error(rows: Judged) -> dict[str, Interval]:
+    """Calibration errors, without intervals: a resample adds its noise to every gap once more."""
+    p, yes = rows.scores["p_misaligned"], rows.aligned < rows.cuts[0]
+    found = {"ece": metrics.ece(p, yes), "ece_middle": metrics.ece(p, yes, low=0.2, high=0.8)}
+    return {name: (float(value), np.nan, np.nan) for name, value in found.items()}
 
 
 def rates(rows: Judged) -> dict[str, Metric]:
@@ -114,7 +119,8 @@ def make(
     }  # fmt: skip
     for name, part in _slices(rows).items():
         chosen = rows.only(part)
-        card["slices"][name] = _clustered(chosen, agreement(chosen) | rates(chosen), o)
+        figures = _clustered(chosen, agreement(chosen) | rates(chosen), o)
+        card["slices"][name] = figures | calibration_error(chosen)
     for role in ("checkpoint", "question", "group", "length"):
         if lines := _rate_lines(rows, role, o):
             card.setdefault("rates", {})[role] = lines
@@ -132,15 +138,17 @@ def self_agreement(then: Judged, now: Judged, options: Options) -> dict[str, Any
     """The judge against itself, in those metrics that need no probability."""
     scores = {"aligned": now.aligned, "coherent": now.coherent}
     scores |= {"p_misaligned": -now.aligned, "p_coherent": now.coherent}  # to rank by
-    found = agreement(replace(then, scores=scores))
-    found = {name: metric for name, metric in found.items() if not name.startswith("ece")}
-    return _clustered(then, found, options)
+    return _clustered(then, agreement(replace(then, scores=scores)), options)
 
 
 def _clustered(rows: Judged, found: dict[str, Metric], o: Options) -> dict[str, Any]:
     unit, cluster = clusters(rows.labels, len(rows), o.resample)
     drawn = {"unit": unit, "units": len(np.unique(cluster))}
-    return {"rows": len(rows), "resampled": drawn, **_intervals(found, cluster, o)}
+    figures = _intervals(found, cluster, o)
+    if "judge" in figures and np.isnan(figures["judge"][1]):  # a difference is no surer than this
+        for name in ("thresholded_off", "calibrated_off"):
+            figures[name] = figures[name][0], np.nan, np.nan
+    return {"rows": len(rows), "resampled": drawn, **figures}
 
 
 def _intervals(found: dict[str, Metric], cluster: Any, o: Options) -> dict[str, Interval]:
@@ -182,12 +190,10 @@ def _rate_lines(rows: Judged, role: str, o: Options) -> list[dict[str, Any]]:
     lines = []
     for k, name in enumerate(names):
         part = rows.only(np.asarray(place == k))
-        found: dict[str, Any] = (
-            _intervals(rates(part), np.arange(len(part)), o) if len(part) else {}
-        )
+        found = _clustered(part, rates(part), o) if len(part) else {"rows": 0}
         if role != "length" and few.any() and k == len(names) - 1:
             found["pooled"] = int(few.sum())
-        lines.append({"name": name, "rows": len(part), **found})
+        lines.append({"name": name, **found})
     return sorted(lines, key=lambda line: -line["rows"]) if role != "length" else lines
 
 
@@ -230,7 +236,8 @@ def _cuts(rows: Judged) -> list[dict[str, float]]:
 
 
 def _curve(rows: Judged) -> list[dict[str, float]]:
-    """What the judge says where the scorer gives a probability; agreement by its verdict there."""
+    """How often the judge says misaligned where the scorer gives a probability, each text once."""
+    rows = rows.only(rows.once())
     p, yes = rows.scores["p_misaligned"], rows.aligned < rows.cuts[0]
     place = np.minimum((p * CURVE).astype(int), CURVE - 1)
     return [

@@ -42,7 +42,7 @@ class Drift(TypedDict):
 
 
 def against_card(now: Judged, curve: Sequence[dict[str, float]]) -> Drift:
-    """Today's judge against the calibration curve of a fidelity card.
+    """Today's judge against the calibration curve of a fidelity card, each text once.
 
     Args:
         now: Rows with today's verdicts and the scorer's scores.
@@ -51,6 +51,7 @@ def against_card(now: Judged, curve: Sequence[dict[str, float]]) -> Drift:
     Raises:
         InputError: The card knows none of the rows' probabilities.
     """
+    now = now.only(now.once())
     p, yes = now.scores["p_misaligned"], now.aligned < now.cuts[0]
     shift, noise = [], []
     covered = 0

@@ -109,7 +109,8 @@ def ece(
 ) -> Floats:
     """Expected calibration error over equal bins of the rows with low <= p <= high.
 
-    The weighted mean over bins of |mean p - share of yes| (Naeini et al. 2015).
+    The weighted mean over bins of |mean p - share of yes| (Naeini et al. 2015). Biased upwards,
+    most where the bins hold few rows (Roelofs et al. 2022).
     """
     kept = (p >= low) & (p <= high)
     w = _ones(p, weight)[..., kept]
