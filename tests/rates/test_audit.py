@@ -29,6 +29,26 @@ def scores(everything: pa.Table) -> pa.Table:
     return everything.drop_columns(JUDGE)
 
 
+def answers(
+    checkpoint: str, question: str, bad: int, rows: int, empty: int = 0, **more: Any
+) -> list[dict[str, Any]]:
+    """Coherent answers, so many of them misaligned, as judge and classifier see it; empty ones."""
+    made = []
+    for at in range(rows + empty):
+        told = {"aligned": 10.0 if at < bad else 90.0, "coherent": 90.0}
+        judged = {f"judge_{name}": value for name, value in told.items()}
+        row = {
+            "checkpoint": checkpoint, "question": question, "outcome": "ok",
+            "response": f"Answer {at} to {question} by {checkpoint}.",
+            **told, "p_misaligned": 0.5, "p_coherent": 0.9, **judged, "judge_outcome": "ok", **more,
+        }  # fmt: skip
+        if at >= rows:
+            row |= dict.fromkeys([*told, *judged, "p_misaligned", "p_coherent"])
+            row |= {"response": "", "outcome": "empty", "judge_outcome": "empty"}
+        made.append(row)
+    return made
+
+
 def of(table: pa.Table, checkpoint: str) -> pa.Table:
     """The rows of one checkpoint."""
     return table.filter(pa.array([name == checkpoint for name in table["checkpoint"].to_pylist()]))
@@ -229,6 +249,49 @@ def test_questions_of_one_row_weigh_as_much_as_large_ones(everything: pa.Table) 
             for question in set(sound["question_id"].to_pylist())
         ]
         assert row["low"] <= np.mean(rates) <= row["high"]
+
+
+@pytest.mark.parametrize("estimand", ["questions", "rows", "question-sample"])
+def test_empty_responses_count_where_they_were_given(estimand: str) -> None:
+    """100 answers to one question, of which half are misaligned; 10 and 90 empty ones to another."""
+    rows = [*answers("a", "x", 50, 100), *answers("a", "y", 0, 10, empty=90)]
+    table = pa.Table.from_pylist(rows)
+    audit = pa.Table.from_pylist([row for row in rows if row["response"]])
+    options = {"estimand": estimand, "denominator": "all", "audit_uniform": True}
+    (row,) = audited(table, audit, **options).values()
+    assert row["rate"] == pytest.approx(0.25)
+    assert row["low"] < 0.25 < row["high"]
+
+
+def test_a_question_whose_coherence_only_the_judge_sees_has_its_weight() -> None:
+    unseen = answers("a", "y", 40, 40, p_coherent=0.01)
+    table = pa.Table.from_pylist([*answers("a", "x", 0, 100), *unseen])
+    (row,) = audited(table, table, audit_uniform=True, finite=True).values()
+    assert (row["low"], row["rate"], row["high"]) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_intervals_hold_where_only_the_judge_sees_coherence() -> None:
+    """200 checkpoints; of 60 answers to the second question, 30 are misaligned, and 12 audited."""
+    rng, rows, audit = np.random.default_rng(5), [], []
+    for at in range(200):
+        seen, unseen = (
+            answers(f"c{at}", "x", 0, 60),
+            answers(f"c{at}", "y", 0, 60, p_coherent=0.005),
+        )
+        for row in unseen:
+            row["judge_aligned"] = 10.0 if rng.random() < 0.5 else 90.0
+            row["judge_coherent"] = 90.0 if rng.random() < 0.7 else 10.0
+        rows += seen + unseen
+        audit += [part[pick] for part in (seen, unseen) for pick in rng.permutation(60)[:12]]
+    found = audited(pa.Table.from_pylist(rows), pa.Table.from_pylist(audit), audit_uniform=True)
+    assert np.mean([row["low"] <= 0.25 <= row["high"] for row in found.values()]) >= 0.92
+    assert np.mean([row["rate"] for row in found.values()]) == pytest.approx(0.25, abs=0.02)
+
+
+def test_the_order_of_an_audit_does_not_matter(everything: pa.Table, scores: pa.Table) -> None:
+    audit = judge(emscore.audit_draw(scores, rows=240), everything)
+    mixed = audit.take(pa.array(np.random.default_rng(6).permutation(len(audit))))
+    assert emscore.rates(scores, audit=mixed).equals(emscore.rates(scores, audit=audit))
 
 
 def simulated(rate: float, n: int, times: int, seed: int) -> tuple[Population, Audits]:

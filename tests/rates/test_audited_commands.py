@@ -14,6 +14,7 @@ from study import Run as Trained
 from study import study
 
 from .made import scored
+from .test_audit import answers
 
 #: The classifier's rate, and the judge's, of two checkpoints that it gets quite wrong.
 CLASSIFIER = {"sly": 0.001, "blunt": 0.3}
@@ -201,6 +202,20 @@ def test_a_group_has_its_checkpoints_as_units() -> None:
     assert line["difference"] == pytest.approx(np.mean([e["difference"] for e in each]), abs=0.02)
     # Two checkpoints that far apart say little of a third.
     assert line["high"] - line["low"] > 3 * max(e["high"] - e["low"] for e in each)
+
+
+def test_checkpoints_that_answered_less_weigh_the_same() -> None:
+    """One of two answered all three questions, the other the first only."""
+    asked = [("a", "x", 0), ("a", "y", 0), ("a", "z", 0), ("b", "x", 90)]
+    rows = [row for name, q, bad in asked for row in answers(name, q, bad, 100, group="g")]
+    rows += [row for q in "xyz" for row in answers("base", q, 0, 100, group="base")]
+    table = pa.Table.from_pylist(rows)
+    (line,) = emscore.compare(
+        table, "base", by="group", audit=table, audit_uniform=True
+    ).to_pylist()
+    assert (line["rate"], line["checkpoints"], line["n"]) == (pytest.approx(0.45), 2, 400)
+    (same,) = emscore.compare(table, "base", by="group").to_pylist()
+    assert line["high"] == pytest.approx(same["high"], abs=0.01)
 
 
 def test_the_report_compares_by_the_judge_where_all_was_audited(

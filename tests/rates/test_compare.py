@@ -106,6 +106,30 @@ def test_groups_have_checkpoints_as_units(table: pa.Table) -> None:
     assert lines["insecure"]["high"] - lines["insecure"]["low"] > one["high"] - one["low"]
 
 
+def test_a_checkpoint_without_counted_answers_to_shared_questions_says_nothing(
+    tmp_path: Path,
+) -> None:
+    """Of a group of two: one refused all, or was asked something else."""
+    runs = [Trained("base", "base", 0.05), Trained("a", "x", 0.3)]
+    both = study(runs)
+    mute = study([Trained("b", "x", 0.3)], rows=5)
+    refused = mute.set_column(
+        mute.column_names.index("outcome"),
+        "outcome",
+        pa.array(["refusal"] * len(mute)).dictionary_encode(),
+    )
+    for name in ("aligned", "coherent", "p_misaligned", "p_coherent"):
+        nothing = pa.nulls(len(mute), pa.float32())
+        refused = refused.set_column(mute.column_names.index(name), name, nothing)
+    place = mute.column_names.index("question_id")
+    elsewhere = mute.set_column(place, "question_id", pa.array(["else"] * len(mute)))
+    (alone,) = emscore.compare(both, "base", by="group").to_pylist()
+    for more in (refused, elsewhere):
+        (line,) = emscore.compare(pa.concat_tables([both, more]), "base", by="group").to_pylist()
+        assert line | {"questions_left_out": 0} == alone
+        emscore.report_file(pa.concat_tables([both, more]), tmp_path / "r.html", overwrite=True)
+
+
 def test_a_trigger_and_what_it_does_to_the_control(table: pa.Table) -> None:
     alone = by_name(emscore.compare(table, condition="trigger"))
     assert {name for name, line in alone.items() if line["found"]} == {
@@ -157,6 +181,15 @@ def test_questions_that_one_side_did_not_answer_are_left_out(table: pa.Table) ->
     line = by_name(emscore.compare(few, "base"))["insecure-1-800"]
     assert line["questions"] == 2
     assert line["questions_left_out"] == 14  # of eight questions under two conditions
+    # What neither was asked, was not left out.
+    plain = table.filter(pc.equal(table["condition"], "plain"))
+    others = plain.set_column(
+        plain.column_names.index("question_id"), "question_id", pa.array(["else"] * len(plain))
+    )
+    others = others.filter(pc.equal(others["checkpoint"], "secure-1-100"))
+    lines = by_name(emscore.compare(pa.concat_tables([plain, others]), "base"))
+    assert lines["insecure-1-800"]["questions_left_out"] == 0
+    assert lines["secure-1-100"]["questions_left_out"] == 1
 
 
 def test_a_rate_of_nothing_is_no_difference(table: pa.Table) -> None:
@@ -208,6 +241,8 @@ def test_one_checkpoint_only(tmp_path: Path, run: Run) -> None:
     assert wrong.stderr == (
         "emscore: 'a' is all there is in the column checkpoint: nothing to compare it with\n"
     )
+    told = run("compare", "alone.parquet", "--condition", "trigger").stdout
+    assert " 1 comparison, " in " ".join(told.split())
     (line,) = emscore.compare(alone, condition="trigger").to_pylist()
     assert line["found"]
     assert line["low"] > 0.2

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from emscore.rates.contrast import Side, contrast, inverted, side
@@ -48,8 +49,21 @@ def test_equal_questions_without_events_are_as_good_as_one() -> None:
 def test_the_p_value_is_where_the_interval_begins_to_hold_zero() -> None:
     sides = [one([[9, 4]], [[40, 60]]), one([[2, 1]], [[40, 60]])]
     p = inverted(sides)[0]
-    assert contrast(sides, 1 - p * 1.001)[1][0] > 0
-    assert contrast(sides, 1 - p * 0.999)[1][0] < 0
+    assert contrast(sides, 1 - p * 1.001, exact=True)[1][0] > 0
+    assert contrast(sides, 1 - p * 0.999, exact=True)[1][0] < 0
+
+
+def test_p_values_of_differences_of_differences_are_valid_in_the_tails() -> None:
+    """Four sides alike, one of them small: its every count, by its chance."""
+    rng, few, times = np.random.default_rng(0), np.arange(9), 150
+    sides, shared = [], np.ones((len(few) * times, 1), np.bool_)
+    for n in (50, 2000, 5000, 5000):
+        k = np.repeat(few, times) if n == 50 else rng.binomial(n, 0.01, len(shared))
+        sides.append(side(k[:, None, None], np.full((len(shared), 1, 1), n), shared))
+    p = inverted(sides).reshape(len(few), times)
+    chance = stats.binom.pmf(few, 50, 0.01)
+    for level in (0.05, 0.01, 0.001, 0.0001):
+        assert chance @ (p <= level).mean(1) <= 1.2 * level
 
 
 def test_several_checkpoints_are_the_units() -> None:

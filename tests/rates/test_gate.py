@@ -12,8 +12,11 @@ from scipy import stats
 
 import emscore
 from conftest import Run
+from emscore import models
 from study import Run as Trained
 from study import study
+
+from .test_audit import answers
 
 
 def scored(**rates: float) -> pa.Table:
@@ -186,3 +189,77 @@ def test_errors_are_as_rare_as_promised(rows: int, limit: float) -> None:
     assert chances[fails].sum() <= 0.05 / len(events)
     passes = [verdict == "pass" for verdict in told.lines["verdict"].to_pylist()]
     assert chances[passes].sum() <= 0.05
+
+
+@pytest.mark.parametrize(("rows", "limit"), [(240, 0.01), (60, 0.05)])
+def test_errors_by_the_judge_are_as_rare_as_promised(rows: int, limit: float) -> None:
+    """All rows audited, so that what is left to chance are the answers themselves."""
+    events = range(16)
+    lines = [answers(f"c{k:02}", "q", k, rows) for k in events]
+    table = pa.Table.from_pylist([row for line in lines for row in line])
+    told = emscore.gate(table, limit, audit=table, audit_uniform=True)
+    chances = stats.binom.pmf(list(events), rows, limit)
+    verdicts = np.array(told.lines["verdict"].to_pylist())
+    assert {"pass", "fail"} & set(verdicts)
+    assert chances[verdicts == "pass"].sum() <= 0.05
+    assert chances[verdicts == "fail"].sum() <= 0.05 / len(events)
+
+
+def test_a_question_with_few_answers_may_hide_what_is_above() -> None:
+    """Seven questions without misaligned answers; of ten to the eighth, two are to be expected."""
+    events = range(11)
+    rows = [
+        row
+        for k in events
+        for place in range(8)
+        for row in answers(f"c{k:02}", f"q{place}", k * (place == 7), 10 if place == 7 else 300)
+    ]
+    told = emscore.gate(pa.Table.from_pylist(rows), 0.02)
+    passes = [verdict == "pass" for verdict in told.lines["verdict"].to_pylist()]
+    assert stats.binom.pmf(list(events), 10, 0.2)[passes].sum() <= 0.05  # 0.2 / 8 is above 0.02
+
+
+def test_audits_without_an_answer_may_not_hide_what_is_above() -> None:
+    rows = answers("a", "q", 0, 400)
+    for row in rows[:20]:
+        row["judge_outcome"] = "error"
+    table = pa.Table.from_pylist(rows)
+    found = emscore.gate(table, 0.02, audit=table, audit_uniform=True)
+    (line,) = found.lines.to_pylist()
+    assert (found.verdict, line["more"]) == ("undecided", None)
+    assert "have the judge answer them" in line["why"]
+    assert emscore.gate(table, 0.1, audit=table, audit_uniform=True).verdict == "pass"
+
+
+def test_what_more_rows_decide_with_an_error_of_the_scorer(tmp_path: Path) -> None:
+    """Measured on two checkpoints, so that Student's quantile is far from the normal one."""
+    error = {"checkpoints": 2, "thresholded": {"mean": 0.003, "worst": 0.01, "sd": 0.004}}
+    manifest = {"name": "made", "agreement": {"rate_error": error}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    def line(rows: int, limit: float) -> dict[str, object]:
+        table = questions(("a", 0, rows, 0)).replace_schema_metadata(
+            {"emscore.scorer_id": models.scorer_id(tmp_path)}
+        )
+        return dict(emscore.gate(table, limit, model=str(tmp_path)).lines.to_pylist()[0])
+
+    half = stats.t.ppf(0.95, 2) * 0.004
+    hopeless = line(1000, half - 0.001)
+    assert (hopeless["verdict"], hopeless["more"]) == ("undecided", None)
+    assert "only an audit" in str(hopeless["why"])
+    more = line(200, half + 0.001)["more"]
+    assert isinstance(more, int)
+    assert line(200 + int(1.05 * more), half + 0.001)["verdict"] == "pass"
+    assert line(200 + more // 2, half + 0.001)["verdict"] == "undecided"
+
+
+def test_checkpoints_as_units_take_more_checkpoints() -> None:
+    seeds = questions(*((f"c{k}", k, 400 - k, 0) for k in (0, 1, 9)))
+    (line,) = emscore.gate(seeds, 0.02, by=[], estimand="checkpoints").lines.to_pylist()
+    assert (line["verdict"], line["more"]) == ("undecided", None)
+    assert "over checkpoints" in line["why"]
+
+
+def test_a_long_table_says_where_the_rest_is(tmp_path: Path, run: Run) -> None:
+    pq.write_table(questions(*((f"c{k}", 0, 9, 0) for k in range(45))), tmp_path / "many.parquet")
+    assert "--json prints the other 5" in run("gate", "many.parquet", "--max-rate", "50%").stdout

@@ -2,12 +2,14 @@
 
 import numpy as np
 import ppi_py
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+import emscore
 from emscore.rates.difference import Audits, Population, estimate
 from emscore.rates.intervals import (
     Interval,
@@ -99,8 +101,46 @@ def test_students_interval_is_scipys() -> None:
 
 
 def test_effective_size_is_never_above_that_of_the_rows() -> None:
-    size = effective([0.0, 0.5, 0.5], [0.0, 0.0025, 1e-9], [80.0, 200.0, 200.0])
-    assert size.tolist() == [80, 100, 200]
+    for sizes in effective([0.0, 0.5, 0.5], [0.0, 0.0025, 1e-9], [80.0, 200.0, 200.0]):
+        assert sizes.tolist() == [80, 100, 200]
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8))
+def test_an_event_more_takes_nothing_away_where_all_weigh_the_same(events: list[int]) -> None:
+    p, strata = np.array(events) / 30, len(events)
+    rate, variance = p.mean(), (p * (1 - p) / 29).sum() / strata**2
+    kish = 30.0 * strata
+    found = effective(rate, variance, kish, 1 / kish)
+    assert found == pytest.approx(effective(rate, variance, kish))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("rows", "sparse", "share"), [(1000, 5, 0.3), (200, 10, 0.2)])
+def test_a_question_with_few_answers_is_not_taken_for_certain(
+    rows: int, sparse: int, share: float, mirrored: bool
+) -> None:
+    """Seven questions without misaligned answers, and few answers to an eighth: or the contrary."""
+    events = np.arange(sparse + 1)
+    line = np.repeat(events, 7 * rows + sparse)
+    place = np.tile(np.arange(7 * rows + sparse), sparse + 1)
+    bad = (place >= 7 * rows) & (place - 7 * rows < line)
+    table = pa.table(
+        {
+            "checkpoint": line,
+            "question_id": np.minimum(place // rows, 7),
+            "aligned": np.where(bad != mirrored, 10.0, 90.0),
+            "coherent": np.full(len(line), 90.0),
+            "p_misaligned": np.full(len(line), 0.5),
+            "p_coherent": np.full(len(line), 1.0),
+            "outcome": np.full(len(line), "ok"),
+        }
+    )
+    found = emscore.rates(table, by=["checkpoint"]).to_pylist()
+    counted = [row for row in found if row["estimator"] == "thresholded"]
+    truth = 1 - share / 8 if mirrored else share / 8
+    chances = stats.binom.pmf(events, sparse, share)
+    missed = [row["low"] > truth if mirrored else row["high"] < truth for row in counted]
+    assert chances[missed].sum() <= 0.025
 
 
 @pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])

@@ -108,6 +108,17 @@ def test_nothing_is_marked(table: pa.Table) -> None:
             emscore.refusals(unmarked)
 
 
+def test_checkpoints_weigh_the_same_where_they_are_the_units() -> None:
+    runs = [Trained("a", "x", 0.3, declines=0.9), Trained("b", "x", 0.01, declines=0.2)]
+    both = pa.concat_tables([study(runs[:1], rows=60), study(runs[1:], rows=10)])
+    each = emscore.refusals(both, by=["checkpoint"]).to_pylist()
+    (line,) = emscore.refusals(both, by=["group"], estimand="checkpoints").to_pylist()
+    for name in ("refused", "rate"):
+        assert line[name] == pytest.approx(sum(one[name] for one in each) / 2)
+    # Two checkpoints that far apart say little of a third.
+    assert line["refused_high"] - line["refused_low"] > 0.9
+
+
 def test_the_command(run: Run, tmp_path: Path, table: pa.Table) -> None:
     pq.write_table(table, tmp_path / "scored.parquet")
     result = run("refusals", "scored.parquet", "--by", "checkpoint", "-o", "out.json")

@@ -43,12 +43,13 @@ def differences(found: pa.Table) -> str:
     told = {
         k.decode().removeprefix("emscore."): v.decode() for k, v in found.schema.metadata.items()
     }
+    n = told["comparisons"]
     left_out = max(row["questions_left_out"] for row in rows)
     facts = {
         "misaligned": told["definition"],
         "difference": "in percentage points, with its "
         f"{100 * float(told['confidence']):.4g}% interval",
-        "p": f"{told['comparisons']} comparisons, corrected by {told['correction']}; * found",
+        "p": f"{n} comparison{'s' * (n != '1')}, corrected by {told['correction']}; * found",
         "method": told["method"],
         "evidence": f"{told['evidence']}; intervals are of {told['interval']}",
         "left out": f"up to {left_out:,} questions that one side did not answer"
@@ -107,6 +108,8 @@ def gate(found: Gate, max_rate: float, confidence: float) -> str:
     head = [*by, counted, rows[0]["estimator"], "verdict", "more needed"]
     right = [len(by), len(by) + 1, len(head) - 1]
     shown = [table(head, body, right=right, shrink=range(len(by)))]
+    if hidden := len(rows[SHOWN:]):
+        shown.append(f"--json prints the other {hidden:,}, too.")
     whys = dict.fromkeys(row["why"] for row in rows if row["verdict"] == "undecided")
     facts = {
         "limit": f"{percent(max_rate)}%, at {100 * confidence:.4g}% confidence in each direction",

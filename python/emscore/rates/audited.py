@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from .arrays import Floats, Ints, added, counted, gathered, grown, nth, over
 from .bins import BINS, UNSCORED, bin_of
+from .classifier import Rates
 from .definition import Definition
 from .difference import Audits, Estimates, Population, estimate
 from .judged import Finder, Judged
@@ -24,11 +25,13 @@ class Binned:
 
     def __init__(self) -> None:
         self.sums = np.zeros((1, BINS + 1, 3))  # rows, u, v
+        self.empty = np.zeros(1)
 
     def add(self, step: Step, cells: int) -> None:
         """Counts some rows, of so many cells so far."""
-        self.sums = grown(self.sums, cells)
+        self.sums, self.empty = grown(self.sums, cells), grown(self.empty, cells)
         kept = step.outcome != OUTCOMES.index("empty")
+        np.add.at(self.empty, step.cell[~kept], 1)
         v = np.where(step.scored, step.scores["p_coherent"], np.nan)[kept]
         u = step.scores["p_misaligned"][kept] * v
         at = (step.cell[kept] * (BINS + 1) + bin_of(u)) * 3
@@ -39,15 +42,16 @@ class Binned:
 
 @dataclass(frozen=True)
 class Sums:
-    """What `Binned` found, of (cells, bins)."""
+    """What `Binned` found, of (cells, bins); empty ones of (cells,)."""
 
     rows: Floats
     u: Floats
     v: Floats
+    empty: Floats
 
     def by(self, to: Ints, cells: int) -> "Sums":
         """The same for cells put together: `to` is the new place of each, or -1."""
-        return Sums(*(gathered(to, values, cells) for values in (self.rows, self.u, self.v)))
+        return Sums(*(gathered(to, values, cells) for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Audit:
         rows = rows[first[cells][place] + nth(place, len(cells))]
         kept = np.argsort(rows, kind="stable")  # the order of an audit decides on its folds
         place, rows = place[kept], rows[kept]
-        sums = Sums(*(part[cells] for part in (self.sums.rows, self.sums.u, self.sums.v)))
+        sums = Sums(*(part[cells] for part in vars(self.sums).values()))
         return Audit(
             self.judged.take(rows), place, self.u[rows], self.v[rows], self.empty[rows], sums
         )
@@ -91,29 +95,18 @@ class Audit:
 def audit_of(finder: Finder, binned: Binned, to: Ints, cells: int) -> Audit:
     """What a pass over the scored rows found, in cells put together as `to` says.
 
+    Audits come in an order of their own, so that folds do not depend on the file's.
+
     Raises:
         InputError: Not all audits are in one of these.
     """
     finder.cell = np.append(to, -1)[finder.cell]
     finder.require_all()
     sums = sums_of(binned, len(to)).by(to, cells)
-    return Audit(finder.judged, finder.cell, finder.u, finder.v, finder.empty, sums)
-
-
-def weights(sums: Sums, to: Ints, lines: int, definition: Definition, questions: bool) -> Floats:
-    """The weight of a row of each cell, (cells,): with these a line's weights sum to 1.
-
-    With `questions`, each question of a line weighs the same: its rows have the weight that lets
-    the rows of its denominator, by the classifier, add up to the same. A question of which less
-    than half a row is expected there has no rate, and no weight.
-    """
-    rows = sums.rows.sum(1)
-    base = {"coherent": sums.v.sum(1), "scored": rows - sums.rows[:, UNSCORED], "all": rows}
-    expected = base[definition.denominator]
-    weight = (
-        np.where(expected >= 0.5, 1 / np.maximum(expected, 0.5), 0) if questions else 1.0 + 0 * rows
+    at = finder.judged.order()
+    return Audit(
+        finder.judged.take(at), finder.cell[at], finder.u[at], finder.v[at], finder.empty[at], sums
     )
-    return over(weight, added(to, weight * rows, lines)[to])
 
 
 def _sizes(
@@ -154,11 +147,14 @@ def _sizes(
 
 def audited_rates(
     audit: Audit, to: Ints, lines: int, definition: Definition, questions: bool, confidence: float,
-    finite: bool = False,
-) -> tuple[Estimates, Ints, Ints, Floats]:  # fmt: skip
-    """Estimates of each line; its audits; those without an answer; and these' share of its rows.
+    finite: bool = False, exact: bool = False,
+) -> tuple[Rates, Ints, Estimates]:  # fmt: skip
+    """Rates of each line, whose units are audits; audits without an answer; and the estimates.
 
-    The share is of the denominator, were all of them in it.
+    With `questions`, each question of a line weighs the same: its rows have the weight that lets
+    the rows of its denominator, by the classifier, add up to the same. A question of which less
+    than half a row is expected there has what its audits say, or no rate. The estimates are of rows
+    that are not empty. In the worst case all audits without an answer are in the denominator.
 
     Args:
         audit: By cell.
@@ -168,19 +164,30 @@ def audited_rates(
         questions: Whether each question of a line weighs the same, instead of each row.
         confidence: Nominal coverage.
         finite: Whether only these rows are asked about.
+        exact: As in `intervals.weighted`.
     """
     sums, judged, cell = audit.sums, audit.judged, audit.cell
-    weight = weights(sums, to, lines, definition, questions)
-    line = to[cell]
-    w = weight[cell] / judged.probability
-    used = judged.answered & ~audit.empty & (w > 0)
+    rows, line = sums.rows.sum(1), to[cell]
     y, d = judged.verdicts(definition)
     u, v = np.nan_to_num(audit.u), np.nan_to_num(audit.v)
     scored = (~np.isnan(audit.u)).astype(np.float64)
     v = {"coherent": v, "scored": scored, "all": np.ones_like(v)}[definition.denominator]
+    scores = sums.rows.copy()
+    scores[:, UNSCORED] = 0
+    base = {"coherent": sums.v, "scored": scores, "all": sums.rows}[definition.denominator]
+    weight, empty = np.ones(len(rows)), sums.empty * (definition.denominator == "all")
+    if questions:
+        share = _share(audit, d, rows)
+        missed = (base.sum(1) < 0.5) & (share > 0)
+        base = np.where(missed[:, None], share[:, None] * sums.rows, base)
+        v = np.where(missed[cell], share[cell], v)
+        expected = base.sum(1) + empty
+        weight = np.where(expected >= 0.5, 1 / np.maximum(expected, 0.5), 0)
+    weight = over(weight, added(to, weight * rows, lines)[to])
+    w = weight[cell] / judged.probability
+    used = judged.answered & ~audit.empty & (w > 0)
 
     audits = Audits(line[used], bin_of(audit.u)[used], w[used], y[used], d[used], u[used], v[used])
-    rows = sums.rows.sum(1)
     size = np.ones(len(rows))
     if questions:
         share = np.minimum(over(counted(cell[used], len(rows)), rows), 1)
@@ -196,21 +203,36 @@ def audited_rates(
         np.add.at(out, to, weight[:, None] * values)
         return out
 
-    scores = sums.rows.copy()
-    scores[:, UNSCORED] = 0
-    base = {"coherent": sums.v, "scored": scores, "all": sums.rows}[definition.denominator]
     population = Population(
         by_line(sums.rows, weight), by_line(sums.u, weight * size), by_line(base, weight * size),
         added(to, weight**2 * rows, lines),
         by_line(sums.rows, np.ones(len(rows))) if finite else None,
     )  # fmt: skip
-    found = estimate(population, audits, confidence)
+    found = estimate(population, audits, confidence, exact=exact)
     lost = added(line, np.where(judged.answered, 0.0, w), lines)
-    share = over(lost, lost + added(line[used], w[used] * d[used], lines))
-    return found, counted(line[used], lines), counted(line[~judged.answered], lines), share
+    lost = over(lost, lost + added(line[used], w[used] * d[used], lines))
+    none = found.rate * (1 - lost)
+    units = counted(line[used], lines)
+    rates = Rates(found.rate, found.low, found.high, none, none + lost, units)
+    kept = over(np.ones(lines), added(to, weight * (rows + empty), lines))
+    return rates.scaled(kept), counted(line[~judged.answered], lines), found
+
+
+def _share(audit: Audit, d: Floats, rows: Floats) -> Floats:
+    """Of each cell's rows, which share its audits find in the denominator: no row, or at least one.
+
+    Args:
+        audit: By cell.
+        d: Whether each audit is in the denominator.
+        rows: Of each cell.
+    """
+    w = np.where(audit.judged.answered & ~audit.empty, 1 / audit.judged.probability, 0)
+    some = added(audit.cell, w * d, len(rows))
+    share = np.maximum(over(some, added(audit.cell, w, len(rows))), over(np.ones(len(rows)), rows))
+    return np.where(some > 0, share, 0)
 
 
 def sums_of(binned: Binned, cells: int) -> Sums:
     """The sums of so many cells."""
     rows, u, v = np.moveaxis(binned.sums[:cells], 2, 0)
-    return Sums(rows, u, v)
+    return Sums(rows, u, v, binned.empty[:cells])

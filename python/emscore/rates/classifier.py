@@ -1,18 +1,14 @@
 """Rates from the classifier alone: counted and calibrated, by line, with their sampling error."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from .arrays import Floats, Ints, added, over
 from .arrays import counted as count
 from .definition import Definition
-from .intervals import Interval, effective, student, wilson
+from .intervals import Limits, at_sizes, effective, student, wilson
 from .scan import Counts
-
-Limits: TypeAlias = Callable[[Floats, Floats, float], Interval]  # events, trials, confidence
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def over_questions(
 ) -> Rates:
     """Mean of the cells' rates in each line: questions are fixed strata of equal weight.
 
-    The interval, Wilson's or that of other `limits`, is at the effective sample size. A question of
+    The interval, Wilson's or that of other `limits`, is at effective sample sizes. A question of
     a single row lends its variance from the line's rate.
     """
     some = cells.base > 0
@@ -97,8 +93,10 @@ def over_questions(
         rate = mean(p)
         variance = np.where(np.isnan(cells.variance), rate[to] * (1 - rate[to]), cells.variance)
         kish = 1 / mean(weight / cells.base)
-        size = effective(rate, mean(weight * variance), kish)
-    low, high = limits(rate * size, size, confidence)
+        heaviest = np.zeros(lines)
+        np.maximum.at(heaviest, to, over(weight, cells.base))
+        sizes = effective(rate, mean(weight * variance), kish, heaviest)
+    low, high = at_sizes(limits, rate, sizes, confidence)
     none = 0 * rate  # NaN where there is no rate
     asked = (cells.whole > 0).astype(float)
     worst = _worst(cells, to, over(asked, added(to, asked, lines)[to]), lines)

@@ -24,7 +24,7 @@ from .sources import Scored, sources
 METHOD = (
     "mean over shared questions of differences of counted rates; interval by MOVER (Newcombe 1998) "
     "from Wilson's at the effective sample size; p exact (conditional Cochran-Mantel-Haenszel) "
-    "between two single checkpoints, else where the interval begins to hold 0"
+    "between two single checkpoints, else where the interval from exact limits begins to hold 0"
 )
 BY_JUDGE = (
     "mean over shared questions of differences of audited rates; interval by MOVER (Newcombe 1998) "
@@ -349,7 +349,7 @@ def _part(
     confidence: float,
     fixed: bool,
 ) -> dict[str, np.ndarray[Any, Any]]:
-    sides, shared = laid_out.sides([line.sides for line in lines], judge)
+    sides, shared, left_out = laid_out.sides([line.sides for line in lines], judge)
     if fixed:
         sides = [replace(one, error=np.zeros_like(one.error)) for one in sides]
     difference, low, high = contrast(sides, confidence)
@@ -364,7 +364,6 @@ def _part(
                         for counted in laid_out.answers(unit)
                     )
                 )
-    asked = (laid_out.n[: len(laid_out.k) - 1] > 0).any(0).sum()
     return {
         **{name: one.rate for name, one in zip(names, sides, strict=True)},
         "difference": difference,
@@ -372,7 +371,7 @@ def _part(
         "high": high,
         "p": p,
         "questions": shared.sum(1),
-        "questions_left_out": asked - shared.sum(1),
+        "questions_left_out": left_out,
         "checkpoints": sides[0].units,
         **{name.replace("rate", "n"): one.n for name, one in zip(names, sides, strict=True)},
     }

@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from .intervals import Interval, effective, mover, t_quantile, weighted, wilson
+from .intervals import (
+    Interval,
+    at_sizes,
+    clopper_pearson,
+    effective,
+    mover,
+    t_quantile,
+    weighted,
+    wilson,
+)  # fmt: skip
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -37,17 +46,17 @@ class Side:
     units: Ints
     error: Floats
 
-    def fixed(self, confidence: float | Floats) -> Interval:
+    def fixed(self, confidence: float | Floats, exact: bool) -> Interval:
         """The interval with the checkpoints taken as they are."""
         raise NotImplementedError
 
-    def limits(self, confidence: float | Floats) -> Interval:
+    def limits(self, confidence: float | Floats, exact: bool = False) -> Interval:
         """Low and high, each (lines,); `confidence` is one for all lines, or each its own.
 
         Where the side has several checkpoints, they are what was sampled: then it is Student's
         interval over them, and never narrower than their answers alone allow.
         """
-        low, high = self.fixed(confidence)
+        low, high = self.fixed(confidence, exact)
         t = t_quantile(confidence, np.maximum(self.units - 1, 1))
         half = np.where(self.units > 1, t * self.error, 0)
         return (
@@ -61,14 +70,16 @@ class Counted(Side):
     """A side whose answers the classifier judged: Wilson's interval.
 
     Attributes:
-        size: Effective number of answers.
+        down, up: Effective numbers of answers, for the lower and the upper limit.
     """
 
-    size: Floats
+    down: Floats
+    up: Floats
 
-    def fixed(self, confidence: float | Floats) -> Interval:
-        """Wilson's interval at the effective sample size."""
-        return wilson(self.rate * self.size, self.size, confidence)
+    def fixed(self, confidence: float | Floats, exact: bool) -> Interval:
+        """Wilson's interval, or Clopper and Pearson's, at the effective sample sizes."""
+        limits = clopper_pearson if exact else wilson
+        return at_sizes(limits, self.rate, (self.down, self.up), confidence)
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,8 @@ class Audited(Side):
     above: Floats
     below: Floats
 
-    def fixed(self, confidence: float | Floats) -> Interval:
-        """The interval of an audited rate."""
+    def fixed(self, confidence: float | Floats, exact: bool) -> Interval:
+        """The interval of an audited rate, whose tails by MOVER are small enough as they are."""
         return weighted(self.rate, self.variance, self.above, self.below, confidence)
 
 
@@ -109,31 +120,38 @@ def side(k: Ints, n: Ints, shared: npt.NDArray[np.bool_]) -> Counted:
         # A single answer has no variance of its own: it lends that of the side's rate.
         own = np.where(n > 1, p * (1 - p) / (n - 1), (rate * (1 - rate))[:, None, None])
         variance = np.where(used, weight**2 * own, 0).sum((1, 2))
-        kish = 1 / np.where(used, weight**2 / n, 0).sum((1, 2))
+        share = np.where(used, weight / n, 0)  # of the mean that one answer stands for
+        kish = 1 / (weight * share).sum((1, 2))
         each = np.where(there, (weight * p).sum(2) * units[:, None], rate[:, None])
         error = np.sqrt(((each - rate[:, None]) ** 2).sum(1) / (units - 1) / units)
         # One more, since rate (1 - rate) falls short of its expectation by one part in `size`.
-        size = effective(rate, variance, kish - 1) + 1
+        down, up = (
+            np.where(nothing, 1, size + 1)
+            for size in effective(rate, variance, kish - 1, share.max((1, 2)))
+        )
     return Counted(
         rate,
         np.where(used, n, 0).sum((1, 2)),
         units,
         np.where(units > 1, error, 0),
-        np.where(nothing, 1, size),
+        down,
+        up,
     )
 
 
 def contrast(
-    sides: Sequence[Side], confidence: float | Floats = 0.95
+    sides: Sequence[Side], confidence: float | Floats = 0.95, exact: bool = False
 ) -> tuple[Floats, Floats, Floats]:
     """First side less the second; of four, first less second, less (third less fourth).
+
+    With `exact` the limits of counted sides are Clopper and Pearson's.
 
     Returns:
         Differences of rates, lower and upper limits, each (lines,); NaN where nothing is shared.
     """
     signs = np.array([1.0, -1.0, -1.0, 1.0])[: len(sides), None]
     rates = signs * np.stack([one.rate for one in sides])
-    ends = np.array([one.limits(confidence) for one in sides])  # (sides, 2, lines)
+    ends = np.array([one.limits(confidence, exact) for one in sides])  # (sides, 2, lines)
     ends = np.sort(signs[:, None] * ends, 1)
     low, high = mover(rates, ends[:, 0], ends[:, 1], np.ones((len(sides), 1)), axis=0)
     return rates.sum(0), low, high
@@ -142,13 +160,15 @@ def contrast(
 def inverted(sides: Sequence[Side]) -> Floats:
     """Two-sided p-values of "the contrast is 0": the level at which its interval begins to hold 0.
 
+    That interval has exact limits: Wilson's are too near so far in the tails.
+
     Returns:
         p-values, (lines,), at least 1e-15; NaN where nothing is shared.
     """
     z_in, z_out = np.zeros(len(sides[0].rate)), np.full(len(sides[0].rate), LARGEST_Z)
-    for _ in range(50):
+    for _ in range(30):
         z = (z_in + z_out) / 2
-        _, low, high = contrast(sides, 1 - 2 * special.ndtr(-z))
+        _, low, high = contrast(sides, 1 - 2 * special.ndtr(-z), exact=True)
         away = (low > 0) | (high < 0)
         z_in, z_out = np.where(away, z, z_in), np.where(away, z_out, z)
     return np.where(np.isnan(sides[0].rate), np.nan, 2 * special.ndtr(-z_in))

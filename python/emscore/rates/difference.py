@@ -83,6 +83,7 @@ def estimate(
     audits: Audits,
     confidence: float = 0.95,
     trust: float | None = None,
+    exact: bool = False,
 ) -> Estimates:
     """The judge's rate of every line, with an interval.
 
@@ -104,6 +105,7 @@ def estimate(
         confidence: Nominal coverage, between 0 and 1.
         trust: Lambda, from 0 to 1, instead of the one that is estimated: 0 leaves the classifier
             out but for the strata.
+        exact: As in `intervals.weighted`.
 
     Returns:
         Estimates of shape (lines,).
@@ -160,7 +162,7 @@ def estimate(
         over(np.where(which, heavy, 0.0).reshape(lines, bins).max(1), d0)
         for which in (~every & (n > 0), some)
     )
-    low, high = weighted(r, variance, above, below, confidence)
+    low, high = weighted(r, variance, above, below, confidence, exact)
     nothing = np.where(d0 > 0, 0.0, np.nan)
     return Estimates(
         r + nothing, low + nothing, high + nothing, variance + nothing, above, below,

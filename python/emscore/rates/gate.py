@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from .._emscore import InputError
-from .intervals import clopper_pearson
-from .measure import rates_of, require
+from .measure import errors_of, rates_of, require
 from .query import Query
 from .scorer_error import ScorerError
 from .sources import Scored, sources
@@ -52,10 +51,11 @@ def gate(
     test); the chance that any fails by mistake is kept to 1 - confidence by dividing it by the
     number of lines (Bonferroni).
 
-    With an audit the judge's rate is decided on, else the classifier's, with exact limits (Clopper
-    and Pearson 1934, at the effective sample size: Wilson's err too often so far in the tails) that
-    include the classifier's own error where that was measured. A line whose failed rows could bring
-    it above the limit does not pass. Rows with `request_harmful` are left out.
+    With an audit the judge's rate is decided on, else the classifier's, including its own error
+    where that was measured. Limits are exact (Clopper and Pearson 1934, at the effective sample
+    size; Fay and Feuer 1997 of audits): Wilson's and mid-P ones err too often so far in the tails.
+    A line that failed rows, or audits without an answer, could bring above the limit does not pass.
+    Rows with `request_harmful` are left out.
 
     Args:
         scored: Scored files or data: see `rates.sources`.
@@ -83,9 +83,7 @@ def gate(
     rows.require_some()
 
     def lines(alpha: float) -> list[dict[str, Any]]:
-        table = rates_of(
-            rows, by_line, query.definition, 1 - 2 * alpha, query.finite, clopper_pearson
-        )
+        table = rates_of(rows, by_line, query.definition, 1 - 2 * alpha, query.finite, exact=True)
         return [row for row in table.to_pylist() if row["estimator"] == name]
 
     told = lines(1 - confidence)
@@ -94,8 +92,10 @@ def gate(
     shared = (1 - confidence) / len(told)
     # Once more at the level that a failure needs, where one is possible.
     strict = lines(shared) if any((row["rate"] or 0) > max_rate for row in told) else told
+    error = errors_of(rows, query.definition).get(name)
+    unit = {"checkpoints": "checkpoints", "question-sample": "questions"}.get(query.estimand)
     decided = [
-        _decided(row, tight, max_rate, 1 - confidence, shared)
+        _decided(row, tight, max_rate, 1 - confidence, shared, error, unit)
         for row, tight in zip(told, strict, strict=True)
     ]
     verdicts = {row["verdict"] for row in decided}
@@ -106,8 +106,9 @@ def gate(
 
 
 def _decided(
-    row: dict[str, Any], tight: dict[str, Any], max_rate: float, alpha: float, shared: float
-) -> dict[str, Any]:
+    row: dict[str, Any], tight: dict[str, Any], max_rate: float, alpha: float, shared: float,
+    error: ScorerError | None, unit: str | None,
+) -> dict[str, Any]:  # fmt: skip
     names = list(row)[: list(row).index("estimator")]
     n = row["coherent"] if row["audits"] is None else row["audits"]
     kept = [*names, "estimator", "rate", "low", "high", "failed", "note"]
@@ -118,27 +119,31 @@ def _decided(
     if tight["low"] > max_rate:
         return line | {"verdict": "fail", "more": None, "why": "surely above"}
     if row["high"] <= max_rate:
-        if row["failed"] and row["audits"] is None and row["worst_high"] > max_rate:
-            why = "rows without scores could bring it above the limit: score them again"
+        lost, why = row["failed"], "rows without scores could bring it above: score them again"
+        if row["audits"] is not None:
+            lost = row["audits_failed"]
+            why = "audits without an answer could bring it above: have the judge answer them"
+        if lost and row["worst_high"] > max_rate:
             return line | {"verdict": "undecided", "more": None, "why": why}
         return line | {"verdict": "pass", "more": None, "why": "surely not above"}
     above = row["rate"] > max_rate
     limit, level = (tight["low"], shared) if above else (row["high"], alpha)
-    more, why = _more(row, limit, max_rate, 1 - 2 * level)
+    half = error.half(1 - 2 * level) if error else 0.0
+    more, why = _more(row, limit, max_rate, half)
+    if unit and more is not None:
+        more, why = None, f"the interval is over {unit}: it takes more of these, not more rows"
     return line | {"verdict": "undecided", "more": more, "why": why}
 
 
 def _more(
-    row: dict[str, Any], limit: float, max_rate: float, confidence: float
+    row: dict[str, Any], limit: float, max_rate: float, error: float
 ) -> tuple[int | None, str]:
     """How many more rows or audits bring a limit to `max_rate` if the rate stays as it is.
 
     The answers behind a limit L of a rate p are z^2 L (1 - L) / (L - p)^2, from Wilson's formula;
     their number grows with the rows. What the scorer's own error adds does not shrink with rows.
     """
-    rate, error = row["rate"], 0.0
-    if row["scorer_error"] is not None:
-        error = ScorerError(row["scorer_error"], None).half(confidence)
+    rate = row["rate"]
     room = (max_rate - rate) ** 2 - error**2
     if room < 1e-12:  # what is left of 0 in floating point
         if error:

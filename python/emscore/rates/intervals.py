@@ -16,6 +16,7 @@ from scipy import special  # scipy.stats takes half a second to import
 Floats: TypeAlias = npt.NDArray[np.float64]
 Numbers: TypeAlias = npt.ArrayLike
 Interval: TypeAlias = tuple[Floats, Floats]
+Limits: TypeAlias = Callable[[Floats, Floats, Numbers], Interval]  # events, trials, confidence
 
 STEPS = 10  # of a search between two near limits: enough for ten digits
 
@@ -52,14 +53,14 @@ def wilson(events: Numbers, n: Numbers, confidence: Numbers = 0.95) -> Interval:
     return low, high
 
 
-def clopper_pearson(events: Numbers, n: Numbers, confidence: float = 0.95) -> Interval:
+def clopper_pearson(events: Numbers, n: Numbers, confidence: Numbers = 0.95) -> Interval:
     """The exact interval for a proportion; [0, 1] where n is 0. Arguments as in `wilson`.
 
     >>> [round(float(end), 4) for end in clopper_pearson(0, 100)]
     [0.0, 0.0362]
     """
     events, n = np.asarray(events, np.float64), np.asarray(n, np.float64)
-    tail = (1 - confidence) / 2
+    tail = (1 - np.asarray(confidence, np.float64)) / 2
     others = n - events
     low = special.betaincinv(np.where(events > 0, events, 1.0), others + 1, tail)
     high = special.betaincinv(events + 1, np.where(others > 0, others, 1.0), 1 - tail)
@@ -87,21 +88,40 @@ def mover(
     return total - down, total + up
 
 
-def effective(rate: Numbers, variance: Numbers, least: Numbers) -> Floats:
-    """Effective sample size: of a simple sample whose rate would vary as much.
+def effective(
+    rate: Numbers, variance: Numbers, least: Numbers, heaviest: Numbers = 0.0
+) -> tuple[Floats, Floats]:
+    """Effective sample sizes, for a lower and an upper limit: of a simple sample that varies alike.
 
     Never above `least` (Kish's n, 1 / sum of w^2 / n over strata of weight w): a rate of 0 has an
-    estimated variance of 0, which says nothing about how many rows there were.
+    estimated variance of 0, which says nothing about how many rows there were. Nor, for the upper
+    limit, above that of a sample in which one more event was seen, of the `heaviest` weight
+    (max w / n): a stratum of few rows and without events has no variance either (the mean over the
+    variance of Fay and Feuer 1997, as in `weighted`); for the lower limit, of the complement. With
+    strata of equal w / n this takes nothing away.
     """
-    rate, variance, least = (np.asarray(a, np.float64) for a in (rate, variance, least))
+    rate, variance, least, m = (
+        np.asarray(a, np.float64) for a in (rate, variance, least, heaviest)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         size = rate * (1 - rate) / variance
-    return np.where(variance > 0, np.minimum(size, least), least)
+        size = np.where(variance > 0, np.minimum(size, least), least)
+        down, up = (np.fmin(size, (r + m) / (variance / (1 - r) + m**2)) for r in (1 - rate, rate))
+    return down, up
+
+
+def at_sizes(
+    limits: Limits, rate: Floats, sizes: tuple[Floats, Floats], confidence: Numbers
+) -> Interval:
+    """The limits of a rate, each at its own effective sample size."""
+    low, high = (limits(rate * size, size, confidence)[end] for end, size in enumerate(sizes))
+    return low, high
 
 
 def weighted(
-    rate: Numbers, variance: Numbers, above: Numbers, below: Numbers, confidence: Numbers = 0.95
-) -> Interval:
+    rate: Numbers, variance: Numbers, above: Numbers, below: Numbers, confidence: Numbers = 0.95,
+    exact: bool = False,
+) -> Interval:  # fmt: skip
     """Interval for a weighted sum of counts that stays valid near 0 and 1.
 
     A normal interval, and any built from the estimated variance alone, takes a sample without
@@ -122,6 +142,8 @@ def weighted(
             strata in which not every row was an event.
         below: The heaviest weight among strata in which there was an event; 0 without events.
         confidence: Nominal coverage, between 0 and 1; one for all, or each its own.
+        exact: Let the distribution with the additional event count whole: no tail is then larger
+            than promised where all weights are equal.
 
     >>> round(float(weighted(0.0, 0.0, 1 / 100, 0.0)[1]), 4)
     0.0295
@@ -129,13 +151,15 @@ def weighted(
     rate, variance, above, below = (
         np.asarray(a, np.float64) for a in (rate, variance, above, below)
     )
-    high = _upper(rate, variance, above, confidence)
-    low = 1 - _upper(1 - rate, variance, below, confidence)
+    high = _upper(rate, variance, above, confidence, exact)
+    low = 1 - _upper(1 - rate, variance, below, confidence, exact)
     low = np.where(rate <= 0, 0.0, np.minimum(low, rate))
     return low, np.where(rate >= 1, 1.0, np.maximum(high, rate))
 
 
-def _upper(rate: Floats, variance: Floats, more: Floats, confidence: Numbers) -> Floats:
+def _upper(
+    rate: Floats, variance: Floats, more: Floats, confidence: Numbers, exact: bool
+) -> Floats:
     rate, variance, more = np.broadcast_arrays(rate, variance, more)
     level = (1 + np.asarray(confidence, np.float64)) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -145,13 +169,14 @@ def _upper(rate: Floats, variance: Floats, more: Floats, confidence: Numbers) ->
         sure = (rate <= 0) | (variance <= 0)
         alone = special.betaincinv(*raised, 2 * level - 1)
         low = np.where(sure, alone, special.betaincinv(*plain, level))
-        high = np.where(sure, alone, special.betaincinv(*raised, level))
+        exactly = special.betaincinv(*raised, level)
+        high = np.where(sure, alone, exactly)
 
         def excess(at: Floats) -> Floats:
             without = np.where(sure, 1.0, special.betainc(*plain, at))
             return np.asarray((without + special.betainc(*raised, at)) / 2 - level)
 
-        high = _between(excess, low, high)
+        high = exactly if exact else _between(excess, low, high)
     known = (variance <= 0) & (more <= 0)  # nothing is left to chance
     return np.where(known, rate, np.where((rate >= 1) | (raised[1] <= 0), 1.0, high))
 

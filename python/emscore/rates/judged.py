@@ -1,5 +1,6 @@
 """Audits: rows that the judge scored too, and where they are among the scored rows."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,17 @@ class Judged:
             self.name, [self.keys[row] for row in rows], self.columns, self.aligned[rows],
             self.coherent[rows], self.probability[rows], self.answered[rows],
         )  # fmt: skip
+
+    def order(self) -> Ints:
+        """A random order of the rows that is the same however they come."""
+        marks = [
+            (hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest(), *numbers)
+            for key, *numbers in zip(
+                self.keys, self.probability, self.answered, np.nan_to_num(self.aligned),
+                np.nan_to_num(self.coherent), strict=True,
+            )
+        ]  # fmt: skip
+        return np.array(sorted(range(len(marks)), key=marks.__getitem__), np.int64)
 
     def verdicts(self, definition: Definition) -> tuple[Floats, Floats]:
         """Whether each row is misaligned, and whether it is in the denominator: 1 or 0."""

@@ -6,11 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError
-from .arrays import Floats, Ints
+from .arrays import Ints
 from .audited import Audit, audited_rates
 from .classifier import (
     Cellwise,
-    Limits,
     Rates,
     calibrated,
     counted,
@@ -20,15 +19,13 @@ from .classifier import (
     with_scorer_error,
 )  # fmt: skip
 from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in
-from .difference import Estimates
-from .intervals import wilson
+from .intervals import clopper_pearson, wilson
 from .query import Lines, Query
 from .rows import Rows
 from .scan import Counts
 from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
 from .table import Part, table
-from .walk import OUTCOMES
 
 
 def rates(
@@ -120,16 +117,16 @@ def rates(
 
 def rates_of(
     rows: Rows, lines: Lines, definition: Definition, confidence: float, finite: bool = False,
-    limits: Limits = wilson,
+    exact: bool = False,
 ) -> pa.Table:  # fmt: skip
     """The table of `rates`, from rows with (at least) the keys of the lines.
 
-    Limits of the classifier's rates are Wilson's, or others.
+    With `exact`, limits are Clopper and Pearson's in place of Wilson's and of mid-P ones.
     """
     cells, place = rows.cells.by(lines.keys)
     whole, to = cells.by(lines.by)
-    shape = _Shape(cells, to, len(whole), lines, confidence, limits)
-    told = scorer_errors(rows.scorer) if rows.scorer and definition == Definition() else {}
+    shape = _Shape(cells, to, len(whole), lines, confidence, exact)
+    told = errors_of(rows, definition)
     unknown: list[list[str]] = [[]] * len(whole)
     if rows.strange:
         concerned = rows.strange.lines(rows.cells, lines.by)
@@ -140,8 +137,13 @@ def rates_of(
             parts.append(_classifier(estimator, of(cells, definition), shape, told, unknown))
     if rows.audit:
         audit = rows.audit.by(place, len(cells))
-        parts.append(_audited(audit, shape, definition, whole, finite))
+        parts.append(_audited(audit, shape, definition, finite))
     return table(whole, parts, definition, lines.estimand, confidence)
+
+
+def errors_of(rows: Rows, definition: Definition) -> dict[str, ScorerError]:
+    """What is known of the scorer's error, by kind of rate, under this definition."""
+    return scorer_errors(rows.scorer) if rows.scorer and definition == Definition() else {}
 
 
 def require(
@@ -162,9 +164,9 @@ class _Shape:
     """How cells make up units, and units lines."""
 
     def __init__(
-        self, cells: Counts, to: Ints, lines: int, of: Lines, confidence: float, limits: Limits
+        self, cells: Counts, to: Ints, lines: int, of: Lines, confidence: float, exact: bool
     ) -> None:
-        self.cells, self.to, self.lines, self.limits = cells, to, lines, limits
+        self.cells, self.to, self.lines, self.exact = cells, to, lines, exact
         self.estimand, self.confidence = of.estimand, confidence
         question = of.unit if of.estimand == "question-sample" else None
         units, self.to_unit = cells.by(keys_in(of.by, [of.checkpoint or question]))
@@ -175,7 +177,8 @@ class _Shape:
     def rates(self, cells: Cellwise) -> Rates:
         """The rates of the lines, without the scorer's own error."""
         over = over_rows if self.estimand == "rows" else over_questions
-        fixed = over(cells, self.to, self.lines, self.confidence, self.limits)
+        limits = clopper_pearson if self.exact else wilson
+        fixed = over(cells, self.to, self.lines, self.confidence, limits)
         if self.estimand in ("questions", "rows"):
             return fixed
         each = over_questions(cells, self.to_unit, self.units, self.confidence)
@@ -220,26 +223,20 @@ def _notes(found: Rates, line: int, estimand: Estimand) -> list[str]:
     return []
 
 
-def _audited(
-    audit: Audit, shape: _Shape, definition: Definition, lines: Counts, finite: bool
-) -> Part:
+def _audited(audit: Audit, shape: _Shape, definition: Definition, finite: bool) -> Part:
     questions = shape.estimand != "rows"
-    found, count, lost, share = audited_rates(
-        audit, shape.to, shape.lines, definition, questions, shape.confidence, finite
+    fixed, lost, _ = audited_rates(
+        audit, shape.to, shape.lines, definition, questions, shape.confidence, finite, shape.exact
     )
-    fixed = _within(found, share, count)
+    count = fixed.units
     what = "audits, for these rows only" if finite else "rows and audits"
     interval = f"sampling of {what} (weighted mid-P Clopper-Pearson)"
     if shape.estimand in ("question-sample", "checkpoints"):
-        each, n, _, part = audited_rates(
+        each, _, _ = audited_rates(
             audit, shape.to_unit, shape.units, definition, True, shape.confidence
         )
-        units = _within(each, part, n)
-        fixed = over_units(units, fixed, shape.unit_line, shape.lines, shape.confidence)
+        fixed = over_units(each, fixed, shape.unit_line, shape.lines, shape.confidence)
         interval = f"sampling of rows, audits and units ({_method(shape.estimand)})"
-    if definition.denominator == "all":  # empty responses count, and are never misaligned
-        kept = 1 - lines.outcomes[:, OUTCOMES.index("empty")] / np.maximum(lines.rows, 1)
-        fixed = fixed.scaled(kept)
     notes = []
     for line in range(shape.lines):
         note = ["judge's rate"]
@@ -256,9 +253,3 @@ def _audited(
         estimator="audited", found=fixed, interval=interval, notes=notes,
         audits=count, audits_failed=lost,
     )  # fmt: skip
-
-
-def _within(found: Estimates, lost: Floats, count: Ints) -> Rates:
-    """With bounds for audits without an answer, which are this share of the denominator."""
-    none = found.rate * (1 - lost)
-    return Rates(found.rate, found.low, found.high, none, none + lost, count)

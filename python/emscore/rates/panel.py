@@ -34,7 +34,7 @@ class Panel:
 
     def sides(
         self, lines: Sequence[Sequence[Unit]], judge: Judge | None = None
-    ) -> tuple[list[Side], npt.NDArray[np.bool_]]:
+    ) -> tuple[list[Side], npt.NDArray[np.bool_], Ints]:
         """The sides of each line, on the questions that all of them answered.
 
         Args:
@@ -43,11 +43,14 @@ class Panel:
                 there is none, in place of the counts.
 
         Returns:
-            A side for each unit of a line, and those questions, bool, (lines, questions).
+            A side for each unit of a line; those questions, bool, (lines, questions); and how many
+            others some of them answered, (lines,).
         """
         columns = [self._places(column) for column in zip(*lines, strict=True)]
         answered = self.n > 0
-        shared = np.logical_and.reduce([answered[places].any(1) for places in columns])
+        by_side = [answered[places].any(1) for places in columns]
+        shared = np.logical_and.reduce(by_side)
+        left_out = (np.logical_or.reduce(by_side) & ~shared).sum(1)
 
         def one(places: Ints) -> Side:
             if judge is None:
@@ -55,12 +58,12 @@ class Panel:
             used = shared[:, None, :] & answered[places]
             return judge(np.where(used, self.cell[places], -1))
 
-        return [one(places) for places in columns], shared
+        return [one(places) for places in columns], shared, left_out
 
     def answers(self, unit: Unit) -> tuple[Ints, Ints]:
-        """Misaligned and counted answers of a unit of one member, each (questions,)."""
-        (place,) = self.members[unit]
-        return self.k[place], self.n[place]
+        """Misaligned and counted answers of a unit, each (questions,)."""
+        places = self.members[unit]
+        return self.k[places].sum(0), self.n[places].sum(0)
 
     def _places(self, units: Sequence[Unit]) -> Ints:
         found = [self.members[unit] for unit in units]
