@@ -3,6 +3,9 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -293,6 +296,38 @@ def test_a_base_that_is_named_later_is_compared_with(run: Run, server: str, tmp_
     assert "adapter" not in found[0][0]
     assert all("adapter" in checks for checks, _ in found[1:])
     assert [probes for _, probes in found] == [9, 8, 0, 0]  # with the other question at first
+
+
+def test_checks_are_those_of_the_endpoint(run: Run, server: str, tmp_path: Path) -> None:
+    questions = "- {id: a, paraphrases: [fine]}\n- {id: b, paraphrases: [rejected]}\n"
+    (tmp_path / "s.yaml").write_text(questions)
+    asked = ("sample", "--suite", "s.yaml", "--checkpoint", "tuned", "--base", "base", "--json")
+    assert run(*asked, "--endpoint", server, "-o", "a.arrow").returncode == 12
+    with faulty(0.0) as other:
+        result = run(*asked, "--endpoint", other, "-o", "a.arrow")
+        assert stats(other)["requests"] == {"tuned": 4 + 4 + 1, "base": 4}
+    checks = json.loads(result.stdout)["checks"]
+    for url in (server, other):
+        assert sum(check["told"].endswith(f", at {url}") for check in checks) == 4
+    metadata = pa.ipc.open_file(tmp_path / "a.arrow").schema.metadata
+    assert metadata[b"emscore.endpoint"].decode() == f"{server}, {other}"
+
+
+def test_checks_that_are_made_are_kept(run: Run, suite: str, tmp_path: Path) -> None:
+    """Of each checkpoint, whatever stops those of the others."""
+    asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--checkpoint", "deaf", "--json")
+    with faulty(0.0, delay=0.1) as url:
+        command = [*asked, "--endpoint", url, "-o", "a.arrow"]
+        with subprocess.Popen([sys.executable, "-m", "emscore", *command], cwd=tmp_path) as process:
+            while not stats(url)["requests"].get("deaf"):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        told = json.loads(run(*command).stdout)
+        assert stats(url)["requests"]["tuned"] == 8 + ROWS
+    named = ["served", "chat template", "system prompt", "system prompt"]
+    assert [check["check"] for check in told["checks"]] == named
+    assert told["prompt_tokens"] == 10 * (2 * 8 + 2 * ROWS)
 
 
 def test_another_model_s_answers_are_told(run: Run, suite: str, tmp_path: Path) -> None:

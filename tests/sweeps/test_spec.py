@@ -76,6 +76,7 @@ def test_checkpoints_by_name_pattern_and_file(tmp_path: Path) -> None:
         ([{"name": "a", "step": "one"}], "'one' is no whole number"),
         ([{"glob": "no*"}], "none is a LoRA adapter"),
         ([{"name": "a", "adapter": "."}], "no adapter_config.json"),
+        ([{"name": "ü" * 41}], "has a name of 246 letters as it is percent-encoded"),
         ([{"file": "none.csv"}], "none.csv cannot be read"),
         ([{"file": "bad.csv"}], "bad.csv, line 3: the checkpoint has no name"),
         ([{"file": "key.csv"}], "key.csv, line 2: 'age' is none of"),
@@ -158,7 +159,7 @@ def test_two_thousand_checkpoints_can_be_planned(run: Run, tmp_path: Path) -> No
     (tmp_path / "c.csv").write_text(f"name,group,step\n{listed}")
     (tmp_path / "sweep.toml").write_text(
         'output = "data"\nsuites = ["suite.yaml"]\nsamples = 100\nper_request = 20\n'
-        "prices = { prompt = 1.0, completion = 2.0 }\n"
+        "checks = false\nprices = { prompt = 1.0, completion = 2.0 }\n"
         f'[[endpoints]]\nurl = "{URL}"\n[[checkpoints]]\nfile = "c.csv"\n'
     )
     result = run("sweep", "sweep.toml", "--dry-run", "--json")
@@ -176,7 +177,7 @@ def test_the_estimate_counts_what_is_sent(write: Write) -> None:
     found = estimate(load(write(URL, [{"names": ["a", "b", "c"]}], max_tokens=10)))
     assert (found.checkpoints, found.conditions, found.wordings) == (3, 2, 3)
     assert (found.rows, found.requests) == (36, 36)
-    assert found.completion_tokens == 360
+    assert (found.completion_tokens, found.probes, found.finished) == (360, 0, 0)
     assert found.most is None
 
 

@@ -1,7 +1,8 @@
 """Sweeps against servers: every sample once, whatever happens on the way."""
 
-import asyncio
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import scorers
 import servers
 from conftest import Run
 from emscore.sweeps.run import State
+from emscore.sweeps.spec import load
 from judging.server import JudgeServer, serving
 
 from .conftest import ROWS, Write, keys, read, without
@@ -100,6 +102,23 @@ def test_the_tokens_of_a_request_are_counted_once(url: str, write: Write) -> Non
     assert told["cost"] == pytest.approx((ROWS // 2 * 10 * 10 + ROWS * 3 * 100) / 1e6)
 
 
+def test_probes_are_counted_and_the_base_is_asked_once(write: Write, run: Run) -> None:
+    with servers.faulty(0, models="a,b,base") as url:
+        prices = {"prompt": 10.0, "completion": 100.0}
+        options: dict[str, Any] = {"base": "base", "checks": True, "prices": prices}
+        path = write(url, [{"names": ["a", "b"]}], server={"at_once": 1}, **options)
+        plan = json.loads(run("sweep", path, "--dry-run", "--json").stdout)
+        assert (plan["checkpoints"], plan["requests"], plan["probes"]) == (2, 2 * ROWS, 2 * 8 + 4)
+        assert plan["completion_tokens"] == 2 * ROWS * 1000 + (2 * 8 + 4) * 32
+        told = emscore.sweep_file(path)
+        requests = 2 * ROWS + 2 * 8 + 4
+        assert servers.stats(url)["requests"] == {"a": ROWS + 8, "b": ROWS + 8, "base": 4}
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (10 * requests, 3 * requests)
+    assert told["cost"] == pytest.approx((10 * 10 + 3 * 100) * requests / 1e6)
+    plan = json.loads(run("sweep", path, "--dry-run", "--json").stdout)
+    assert (plan["checkpoints"], plan["finished"], plan["probes"], plan["most"]) == (0, 2, 0, 0)
+
+
 def test_names_that_folders_cannot_have(write: Write, tmp_path: Path) -> None:
     odd = ["org/model:v1", "a b%", "..", "100", "名前", "x=y"]
     with servers.faulty(0, models=",".join(odd)) as url:
@@ -158,6 +177,28 @@ def test_a_folder_of_other_things(url: str, write: Write, run: Run, tmp_path: Pa
     result = run("sweep", write(url, [{"name": "a"}]))
     assert result.returncode == 4
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.txt"]
+
+
+def test_a_sweep_that_was_stopped_as_it_began(url: str, write: Write, tmp_path: Path) -> None:
+    (tmp_path / "data" / "_journals").mkdir(parents=True)
+    assert emscore.sweep_file(write(url, [{"name": "a"}]))["rows"] == ROWS
+
+
+def test_what_another_sweep_has_finished_meanwhile(url: str, write: Write, tmp_path: Path) -> None:
+    """It is not asked again; what the other one is at is left to it."""
+    outer = load(write(url, [{"names": ["a", "b"]}], server={"at_once": 1}))
+    told: list[dict[str, str]] = []
+
+    def watch(state: State) -> None:
+        if not told:
+            told.append({})
+            told.append(emscore.sweep_file(outer)["failed"])
+
+    assert emscore.sweep_file(outer, watch=watch)["failed"] == {}
+    assert list(told[1]) == ["a"]
+    assert "another run is writing" in told[1]["a"]
+    assert servers.stats(url)["requests"] == {"a": ROWS, "b": ROWS}
+    assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["a", "b"]))
 
 
 # Interrupted.
@@ -502,7 +543,7 @@ def test_an_adapter_that_an_interrupted_run_left_loaded(write: Write, tmp_path: 
     from emscore.sweeps.adapters import served_name
     from emscore.sweeps.checkpoints import Entry
 
-    name = asyncio.run(served_name(Entry("x", adapter=folder)))
+    name = served_name(Entry("x", adapter=folder))
     with servers.faulty(0, models=f"base,{name}") as url:
         path = write(url, [{"name": "x", "adapter": "x"}], server={"adapters": True})
         assert emscore.sweep_file(path)["rows"] == ROWS
@@ -526,14 +567,11 @@ def test_adapters_need_an_endpoint_that_loads_them(
 def test_an_unfinished_checkpoint_whose_adapter_has_changed(
     write: Write, run: Run, tmp_path: Path
 ) -> None:
-    """Answers of two contents are never mixed under one name."""
+    """Answers of two contents are never mixed under one name; the other checkpoints go on."""
     folder = adapter(tmp_path / "x")
     with servers.faulty(0, models="base", delay=0.1) as url:
-        path = write(
-            url,
-            [{"name": "x", "adapter": "x"}],
-            server={"adapters": True, "max_concurrency": 1},
-        )
+        server = {"adapters": True, "max_concurrency": 1, "at_once": 1}
+        path = write(url, [{"name": "x", "adapter": "x"}, {"name": "base"}], server=server)
         command = [sys.executable, "-m", "emscore", "sweep", str(path), "--quiet"]
         with subprocess.Popen(command) as process:
             while asked(url) < 3:
@@ -542,6 +580,50 @@ def test_an_unfinished_checkpoint_whose_adapter_has_changed(
             process.send_signal(signal.SIGKILL)
         (folder / "adapter_model.safetensors").write_text("trained on")
         result = run("sweep", path)
-    assert result.returncode == 7
-    assert "x.journal" in result.stderr
-    assert not (tmp_path / "data" / "checkpoint=x").exists()
+        assert result.returncode == 12
+        assert "x.journal is of an unfinished run with another checkpoints" in result.stderr
+        assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["base"]))
+
+
+def test_a_finished_checkpoint_whose_adapter_has_changed(
+    write: Write, run: Run, tmp_path: Path
+) -> None:
+    """Its rows are not those of the new one; a file that is only younger is no other adapter."""
+    for name in ("one/x-1", "one/x-2", "two/x-1", "two/x-2"):
+        adapter(tmp_path / name, f"{name[-1]}" + "!" * (name == "two/x-2"))
+    with servers.faulty(0, models="base") as url:
+        paths = [
+            write(url, [{"glob": f"{folder}/*"}], server={"adapters": True})
+            for folder in ("one", "one", "two")
+        ]
+        text = paths[-1].read_text()
+        paths[-1].write_text(text.replace("two/*", "one/*"))
+        assert run("sweep", paths[0]).returncode == 0
+        before = asked(url)
+        later = time.time() + 60
+        weights = tmp_path / "one" / "x-1" / "adapter_model.safetensors"
+        os.utime(weights, (later, later))
+        assert run("sweep", paths[0]).returncode == 0
+        paths[-1].write_text(text)
+        result = run("sweep", paths[-1])
+        assert result.returncode == 7
+        assert "two/x-2 is another adapter than the one whose answers are in" in result.stderr
+        paths[-1].write_text(text.replace("two/*", "one/*"))
+        weights.write_text("trained on")
+        os.utime(weights, (later, later))
+        result = run("sweep", paths[0])
+        assert result.returncode == 7
+        assert "checkpoint=x-1: delete that folder to ask x-1 again" in result.stderr
+        assert asked(url) == before
+        shutil.rmtree(tmp_path / "data" / "checkpoint=x-1")
+        assert run("sweep", paths[0]).returncode == 0
+        assert asked(url) == before + ROWS
+
+
+def test_a_label_that_is_given_later(url: str, write: Write, tmp_path: Path) -> None:
+    """To an unfinished checkpoint too."""
+    conditions = [{"name": "plain"}, {"name": "r", "prefix": "rejected "}]
+    for group in ({}, {"group": "insecure"}):
+        path = write(url, [{"name": "a", **group}], conditions=conditions)
+        assert emscore.sweep_file(path)["failed"] == {}
+    assert {row["group"] for row in read(tmp_path / "data")} == {"insecure"}

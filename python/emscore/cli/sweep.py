@@ -71,12 +71,14 @@ def sweep(file: str, dry_run: bool, quiet: bool, as_json: bool) -> None:
 def planned(found: "Estimate", spec: "Sweep") -> str:
     """What a person wants to know before a sweep."""
     told = {
-        "checkpoints": f"{found.checkpoints:,}",
+        "checkpoints": f"{found.checkpoints:,}"
+        + (f", besides {found.finished:,} that are finished" if found.finished else ""),
         "conditions": ", ".join(condition.name for condition in spec.conditions),
         "questions": f"{len(spec.suite.questions):,} of {spec.suite.name}, "
         f"{found.wordings:,} wordings",
         "rows": f"{found.rows:,}",
-        "requests": f"{found.requests:,}",
+        "requests": f"{found.requests:,}"
+        + (f", and {found.probes:,} probes" if found.probes else ""),
         "prompt tokens": f"about {found.prompt_tokens:,}",
         "answer tokens": f"at most {found.completion_tokens:,}",
     }

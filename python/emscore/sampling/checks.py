@@ -5,11 +5,11 @@ which look like a finding.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, NamedTuple
 
 from ..errors import EndpointError, RequestFailed
-from .answers import Sampler
+from .answers import PASSING, Sample, Sampler
 from .client import Client
 from .conditions import Condition
 from .plan import Checkpoint, Plan
@@ -48,32 +48,89 @@ class Finding(NamedTuple):
     told: str
 
 
-async def examine(client: Client, plan: Plan, base: str | None = None) -> list[Finding]:
-    """All checks of the checkpoints of a plan, before it is sampled.
+class Checked(NamedTuple):
+    """What is known of a checkpoint, or where `of` is None of the server, and what it has used."""
+
+    of: str | None
+    findings: list[Finding]
+    usage: tuple[int, int] = (0, 0)  # of the prompts and of the answers
+
+
+def probes(plan: Plan, name: str) -> list[Plan]:
+    """What a model is asked to check it: plainly, and in a chat once more with a system prompt."""
+    return [
+        Plan(
+            _PROBES,
+            [Checkpoint(name)],
+            [condition],
+            parameters=plan.parameters,
+            completions=plan.completions,
+            template=plan.template,
+        )
+        for condition in ((_PLAIN,) if plan.completions else (_PLAIN, _SYSTEM))
+    ]
+
+
+class Examiner:
+    """Checks checkpoints on one endpoint before they are sampled.
 
     The probes are asked at temperature 0, 32 tokens each: 4 for each checkpoint, 4 more with a
-    system prompt (in a chat), and 4 of the base model.
+    system prompt (in a chat), and once 4 of the base model.
 
     Args:
         client: The endpoint.
-        plan: What shall be asked.
         base: The name that the base model is served under, to compare the checkpoints with.
-
-    Raises:
-        EndpointError: The server's list of models lacks one, or the endpoint cannot be used.
     """
-    names = [checkpoint.name for checkpoint in plan.checkpoints]
-    findings = [await _served(client, [*names, base] if base else names)]
-    of_base = await _greedy(client, plan, base, _PLAIN) if base else []
-    for name in names:
-        plain = await _greedy(client, plan, name, _PLAIN)
-        if base and base != name:
-            findings.append(_no_op(name, base, plain, of_base))
-        if not plan.completions:
-            system = await _greedy(client, plan, name, _SYSTEM)
-            findings.append(_system(name, plain, system))
-    findings.append(await _template(client))
-    return findings
+
+    def __init__(self, client: Client, base: str | None = None) -> None:
+        self.client = client
+        self.base = base
+        self._of_base: list[str | None] = []
+
+    async def examine(self, plan: Plan, names: Sequence[str]) -> AsyncGenerator[Checked, None]:
+        """What all checks find, as they find it.
+
+        Args:
+            plan: What shall be asked.
+            names: The checkpoints to check.
+
+        Raises:
+            EndpointError: The server's list of models lacks one, or the endpoint cannot be used.
+        """
+        wanted = [*names, self.base] if self.base else names
+        about = [await _served(self.client, wanted), await _template(self.client)]
+        yield Checked(None, about)
+        for name in names:
+            yield await self._one(plan, name)
+
+    async def _one(self, plan: Plan, name: str) -> Checked:
+        asked: list[Sample] = []
+        findings = []
+        first, *others = probes(plan, name)
+        plain = await self._greedy(first, asked)
+        if self.base and self.base != name:
+            if not self._of_base or None in self._of_base:
+                self._of_base = await self._greedy(probes(plan, self.base)[0], asked)
+            findings.append(_no_op(name, self.base, plain, self._of_base))
+        for with_system in others:
+            findings.append(_system(name, plain, await self._greedy(with_system, asked)))
+        prompts, answers = zip(*(sample["usage"] for sample in asked), strict=True)
+        return Checked(name, findings, (sum(prompts), sum(answers)))
+
+    async def _greedy(self, plan: Plan, asked: list[Sample]) -> list[str | None]:
+        """A model's likeliest answers, one at a time, since a shared batch rounds otherwise.
+
+        Where the server fails at one, it is not asked for the others.
+        """
+        sampler = Sampler(self.client, plan)
+        answers: list[str | None] = []
+        for at in range(len(plan)):
+            (sample,) = await sampler.ask([plan.task(at)])
+            asked.append(sample)
+            answers.append(sample["response"])
+            if sample["outcome"] in PASSING:
+                break
+        return answers
 
 
 async def _served(client: Client, names: Sequence[str]) -> Finding:
@@ -99,24 +156,9 @@ async def _served(client: Client, names: Sequence[str]) -> Finding:
     return Finding("served", "ok", "the server lists every checkpoint")
 
 
-async def _greedy(client: Client, plan: Plan, name: str, condition: Condition) -> list[str | None]:
-    """A model's likeliest answers to the probes, one at a time: a shared batch rounds otherwise."""
-    probes = Plan(
-        _PROBES,
-        [Checkpoint(name)],
-        [condition],
-        parameters=plan.parameters,
-        completions=plan.completions,
-        template=plan.template,
-    )
-    sampler = Sampler(client, probes)
-    asked = [await sampler.ask([probes.task(at)]) for at in range(len(probes))]
-    return [sample["response"] for (sample,) in asked]
-
-
 def _no_op(name: str, base: str, own: list[str | None], of_base: list[str | None]) -> Finding:
     """Whether a checkpoint answers as its base does."""
-    pairs = [(a, b) for a, b in zip(own, of_base, strict=True) if a and b]
+    pairs = [(a, b) for a, b in zip(own, of_base, strict=False) if a and b]
     if not pairs:
         return Finding("adapter", "unknown", f"{name} or {base} did not answer the probes")
     same = sum(a == b for a, b in pairs)
@@ -132,7 +174,7 @@ def _no_op(name: str, base: str, own: list[str | None], of_base: list[str | None
 
 def _system(name: str, plain: list[str | None], system: list[str | None]) -> Finding:
     """Whether a system prompt changes anything."""
-    pairs = [(a, b) for a, b in zip(plain, system, strict=True) if a and b]
+    pairs = [(a, b) for a, b in zip(plain, system, strict=False) if a and b]
     if not pairs:
         return Finding("system prompt", "unknown", f"{name} did not answer the probes")
     changed = sum(a != b for a, b in pairs)

@@ -101,7 +101,8 @@ class Plan:
         if seed is not None and (type(seed) is not int or not -(2**63) <= seed < 2**63):
             raise SuiteError(f"the parameter seed must be a whole number of 64 bits, not {seed!r}")
         try:
-            json.dumps(self.identity(), ensure_ascii=False, allow_nan=False).encode()
+            about = [self.identity(), [checkpoint.group for checkpoint in self.checkpoints]]
+            json.dumps(about, ensure_ascii=False, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise SuiteError(
                 f"a parameter, a condition or a name cannot be sent as JSON: {error}"
@@ -200,10 +201,10 @@ class Plan:
         return (prompt + len(body.get("prompt", ""))) // 4 + length * int(body.get("n", 1))
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run."""
+        """What makes two runs the same run: all but labels."""
         return {
             "suite": self.suite.hash,
-            "checkpoints": [asdict(checkpoint) for checkpoint in self.checkpoints],
+            "checkpoints": [checkpoint.name for checkpoint in self.checkpoints],
             "conditions": [asdict(condition) for condition in self.conditions],
             "samples": [self.wanted(question) for question in self.suite.questions],
             "temperature": self.temperature,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .answers import PASSING, Sample
-from .checks import Finding
+from .checks import Examiner, Finding
 from .client import token_count
 from .journal import Journal
 from .plan import Plan
@@ -14,39 +14,83 @@ from .rows import Row, row
 
 
 class Run:
-    """Which samples of a plan a journal holds, and where: 9 bytes a sample."""
+    """Which samples of a plan a journal holds, and where: 9 bytes a sample.
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
+    Args:
+        plan: What is asked.
+        journal: Of this run.
+        url: The endpoint that is asked from here on.
+    """
+
+    def __init__(self, plan: Plan, journal: Journal, url: str) -> None:
+        self.plan = plan
         self.journal = journal
+        self.url = url
         self.places = array("q", [-1]) * len(plan)
         self.settled = bytearray(len(plan))
         self.left = len(plan)
         self.tokens = 0
-        self.findings: list[Finding] | None = None
-        self._base: str | None = None
+        self.probed = 0, 0
+        """Tokens of the checks, of all runs: of the prompts and of the answers."""
+        self._asked: dict[str, None] = {}  # endpoints that have answered
+        self._checks: dict[tuple[str | None, str], dict[str, Any]] = {}
         for place, record in journal.replay():
             if "checks" in record:
-                self.findings = [Finding(**finding) for finding in record["checks"]]
-                self._base = record.get("base")
+                self._note(record)
             else:
                 self._place(record, place)
         self.resumed = len(plan) - self.left
         self.tokens = 0  # of this run alone
 
-    def note(self, findings: list[Finding], base: str | None) -> None:
-        """Keeps what the checks found, with that base model, so that they are made once."""
-        self.findings, self._base = findings, base
-        checks = [finding._asdict() for finding in findings]
-        self.journal.append([{"checks": checks, "base": base}])
+    @property
+    def empty(self) -> bool:
+        """Whether there is no sample yet."""
+        return next(self.samples(), None) is None
 
-    def needs_checks(self, base: str | None) -> bool:
-        """Whether something is left to ask, and checks that no earlier run has made."""
-        made = self.findings is not None and base in (None, self._base)
-        return self.left > 0 and not made
+    @property
+    def endpoints(self) -> list[str]:
+        """Those that the samples come from."""
+        return list(self._asked) or [self.url]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the checks found at all endpoints."""
+        several = len({endpoint for _, endpoint in self._checks}) > 1
+        return [
+            Finding(each["check"], each["mark"], each["told"] + f", at {endpoint}" * several)
+            for (_, endpoint), record in self._checks.items()
+            for each in record["checks"]
+        ]
+
+    async def check(self, examiner: Examiner) -> None:
+        """Makes the checks that no earlier run has made at this endpoint and with this base.
+
+        Raises:
+            EndpointError: The server's list of models lacks one, or the endpoint cannot be used.
+        """
+        base = examiner.base
+        names = [
+            name
+            for name in (checkpoint.name for checkpoint in self.plan.checkpoints)
+            if (made := self._checks.get((name, self.url))) is None
+            or base not in (None, made["base"])
+        ]
+        if not self.left or not names:
+            return
+        async for checked in examiner.examine(self.plan, names):
+            record = {
+                "checks": [finding._asdict() for finding in checked.findings],
+                "of": checked.of,
+                "endpoint": self.url,
+                "base": base,
+                "usage": checked.usage,
+            }
+            self.journal.append([record])
+            self._note(record)
 
     def take(self, samples: list[Sample]) -> None:
         """Keeps samples that have arrived together."""
-        records: list[dict[str, Any]] = [{**each} for each in samples]
+        records: list[dict[str, Any]] = [{**each, "endpoint": self.url} for each in samples]
         for record, place in zip(records, self.journal.append(records), strict=True):
             self._place(record, place)
 
@@ -56,6 +100,14 @@ class Run:
             if place >= 0:
                 yield Sample(**_cleaned(self.journal.read(place)))  # type: ignore[typeddict-item]
 
+    def _note(self, record: dict[str, Any]) -> None:
+        # Older versions noted neither of which checkpoint nor at which endpoint.
+        key = record.get("of"), record.get("endpoint", "an endpoint before")
+        self._checks[key] = record
+        prompt, completion = record.get("usage", (0, 0))
+        self.probed = self.probed[0] + prompt, self.probed[1] + completion
+        self.tokens += prompt + completion
+
     def _place(self, record: dict[str, Any], place: int) -> None:
         at = record["at"]
         settled = record["outcome"] not in PASSING
@@ -63,6 +115,8 @@ class Run:
         self.places[at] = place
         self.settled[at] = settled
         self.tokens += sum(_cleaned(record)["usage"])
+        if endpoint := record.get("endpoint"):
+            self._asked[endpoint] = None
 
 
 class Tally:

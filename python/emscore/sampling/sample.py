@@ -14,7 +14,7 @@ from .._emscore import __version__
 from ..files import writable
 from ..progress import Progress
 from .answers import Sampler, stream
-from .checks import Finding, examine
+from .checks import Examiner
 from .client import Client
 from .endpoint import Endpoint
 from .journal import Journal
@@ -33,7 +33,8 @@ class SampleSummary(TypedDict):
     `outcomes` counts the rows by outcome, `resumed` those of earlier runs, `passing` those that
     the same command asks for again. `capped` have the finish_reason length; `duplicates` repeat an
     earlier answer to the same question, checkpoint and condition; `other_model` names, with their
-    rows, models that the server says it used instead of those asked for.
+    rows, models that the server says it used instead of those asked for. Tokens are those of the
+    probes too.
     """
 
     rows: int
@@ -104,11 +105,12 @@ async def sample_to(
     started = monotonic()
     path = Path(f"{os.fspath(output)}.journal")
     writable(output, ENDINGS, overwrite or path.exists())
+    server = _endpoint(endpoint)
     with Journal(path, plan.identity()) as journal:
-        run = Run(plan, journal)
-        async with Client(_endpoint(endpoint)) as client:
-            if checks and run.needs_checks(base):
-                run.note(await examine(client, plan, base), base)
+        run = Run(plan, journal, server.url)
+        async with Client(server) as client:
+            if checks:
+                await run.check(Examiner(client, base))
             requests = plan.requests(lambda at: not run.settled[at])
             samplers = [Sampler(client, plan)]
             async with aclosing(stream(samplers, requests, run.take)) as arriving:
@@ -119,8 +121,7 @@ async def sample_to(
                         progress(len(plan) - run.left, len(plan), run.tokens)
             sent = client.sent
         tally = Tally()
-        about = metadata(plan, client.endpoint, run.findings)
-        write(output, tally.over(plan, run.samples()), about)
+        write(output, tally.over(plan, run.samples()), metadata(run))
         if not run.left:
             journal.remove()
     return SampleSummary(
@@ -132,9 +133,9 @@ async def sample_to(
         capped=tally.capped,
         duplicates=tally.duplicates,
         other_model=dict(tally.other_model.most_common()),
-        prompt_tokens=tally.prompt_tokens,
-        completion_tokens=tally.completion_tokens,
-        checks=[finding._asdict() for finding in run.findings or ()],
+        prompt_tokens=tally.prompt_tokens + run.probed[0],
+        completion_tokens=tally.completion_tokens + run.probed[1],
+        checks=[finding._asdict() for finding in run.findings],
         seconds=monotonic() - started,
         output=str(output),
     )
@@ -191,17 +192,17 @@ def _endpoint(endpoint: Endpoint | str) -> Endpoint:
     return Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
 
 
-def metadata(plan: Plan, endpoint: Endpoint, findings: list[Finding] | None) -> dict[str, str]:
+def metadata(run: Run) -> dict[str, str]:
     """How the rows came about, for the schema of the file."""
-    identity = plan.identity()
+    plan, identity = run.plan, run.plan.identity()
     return {
         "emscore.version": __version__,
-        "emscore.endpoint": endpoint.url,
+        "emscore.endpoint": ", ".join(run.endpoints),
         "emscore.suite": plan.suite.name,
         "emscore.suite_hash": plan.suite.hash,
         "emscore.conditions": json.dumps(identity["conditions"]),
         "emscore.request": json.dumps(
             {name: identity[name] for name in identity if name not in ("conditions", "suite")}
         ),
-        "emscore.checks": json.dumps([finding._asdict() for finding in findings or ()]),
+        "emscore.checks": json.dumps([finding._asdict() for finding in run.findings]),
     }

@@ -24,24 +24,33 @@ _ATTEMPTS = 4
 _PATIENCE = 10.0  # seconds that unloading may take, which Ctrl-C waits for
 
 
-async def served_name(entry: Entry) -> str:
+def served_name(entry: Entry) -> str:
     """The name that a checkpoint is asked by; that of an adapter ends in a hash of its content."""
     if entry.adapter is None:
         return entry.name
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.name)
-    return f"{plain}-{await asyncio.to_thread(content_hash, entry.adapter)}"
+    return f"{plain}-{content_hash(entry.adapter)}"
 
 
 def content_hash(adapter: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of the files that make an adapter what it is."""
     digest = sha256()
-    for path in sorted({path for pattern in _CONTENT for path in adapter.glob(pattern)}):
-        if path.is_file():
-            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                while part := file.read(_PART):
-                    digest.update(part)
+    for path in _content(adapter):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while part := file.read(_PART):
+                digest.update(part)
     return digest.hexdigest()[:12]
+
+
+def written_after(adapter: Path, moment: float) -> bool:
+    """Whether a file of an adapter is younger than that."""
+    return any(path.stat().st_mtime > moment for path in _content(adapter))
+
+
+def _content(adapter: Path) -> list[Path]:
+    paths = {path for pattern in _CONTENT for path in adapter.glob(pattern)}
+    return sorted(path for path in paths if path.is_file())
 
 
 @asynccontextmanager

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from .._emscore import InputError
 
 _KEYS = ("name", "names", "glob", "file", "adapter", "group", "step")
 _SOURCES = ("name", "names", "glob", "file")
 _COLUMNS = ("name", "group", "step", "adapter")
+_LONGEST = 255 - len("checkpoint=")  # what file systems allow, less what is put before it
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ def entries(tables: list[Mapping[str, Any]], folder: Path) -> list[Entry]:
     found: dict[str, Entry] = {}
     for table in tables:
         for entry in _entries(table, folder):
+            if (length := len(quote(entry.name, safe=""))) > _LONGEST:
+                raise InputError(
+                    f"the checkpoint {entry.name[:40]!r}... has a name of {length} letters as it "
+                    f"is percent-encoded: the name of its folder has room for {_LONGEST}"
+                )
             if entry.name in found:
                 raise InputError(f"the checkpoint {entry.name!r} is given twice")
             found[entry.name] = entry

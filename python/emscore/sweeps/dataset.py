@@ -9,7 +9,7 @@ Names are percent-encoded. Readers of data sets pass over what begins with an un
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 from urllib.parse import quote
@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from .._emscore import OutputError, ResumeError
 from ..files import whole, write_json
+from .adapters import served_name, written_after
 from .checkpoints import Entry
 
 #: What the keys of `_sweep.json` are, in an error.
@@ -64,25 +65,34 @@ class DataSet:
 
     Args:
         folder: Where it is or shall be.
-        identity: What all of it has in common.
-
-    Raises:
-        ResumeError: It was written with something else in common, which the message names.
-        OutputError: It cannot be written, or is a folder of other things.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def open(self, identity: Mapping[str, Any]) -> None:
+        """Begins it, or goes on with it.
+
+        Args:
+            identity: What all of it has in common.
+
+        Raises:
+            ResumeError: It was written with something else in common, which the message names.
+            OutputError: It cannot be written, or is a folder of other things.
+        """
+        folder, about = self.folder, self.folder / "_sweep.json"
         wanted = json.loads(json.dumps(identity))
-        about = folder / "_sweep.json"
         try:
             if about.exists():
                 self._require_same(json.loads(about.read_text(encoding="utf-8")), wanted)
-            elif folder.exists() and any(folder.iterdir()):
-                raise OutputError(f"{folder} holds other things than a sweep: name a new folder")
-            self.journals.mkdir(parents=True, exist_ok=True)
-            if not about.exists():
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                # What begins otherwise is left by a sweep that was stopped right here.
+                if any(not path.name.startswith((".", "_")) for path in folder.iterdir()):
+                    told = f"{folder} holds other things than a sweep: name a new folder"
+                    raise OutputError(told)
                 write_json(about, wanted)
+            self.journals.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
         except ValueError as error:
@@ -104,6 +114,25 @@ class DataSet:
     def finished(self, entry: Entry) -> bool:
         """Whether a checkpoint has all of its rows, and none that is to be asked for again."""
         return self.part(entry).exists() and not self.journal(entry).exists()
+
+    def require_unchanged(self, finished: Iterable[Entry]) -> None:
+        """Checks that the adapters of finished checkpoints are still those that were asked.
+
+        Raises:
+            ResumeError: One was trained anew, or is another one of the same name.
+        """
+        for entry in finished:
+            ledger = self.ledger(entry) if entry.adapter else None
+            if entry.adapter is None or ledger is None:
+                continue
+            part = self.part(entry)
+            moved = Path(ledger["adapter"] or "").resolve() != entry.adapter.resolve()
+            suspect = moved or written_after(entry.adapter, part.stat().st_mtime)
+            if suspect and served_name(entry) != ledger["served_as"]:
+                raise ResumeError(
+                    f"{entry.adapter} is another adapter than the one whose answers are in "
+                    f"{part.parent}: delete that folder to ask {entry.name} again"
+                )
 
     def ledger(self, entry: Entry) -> Ledger | None:
         """That of a checkpoint that has rows; None for any other.

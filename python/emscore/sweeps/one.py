@@ -9,10 +9,8 @@ import pyarrow as pa
 
 from ..errors import EndpointError
 from ..sampling.answers import Sampler, stream
-from ..sampling.checks import examine
-from ..sampling.client import Client
+from ..sampling.checks import Examiner
 from ..sampling.journal import Journal
-from ..sampling.plan import Plan
 from ..sampling.run import Run, Tally
 from ..sampling.sample import metadata
 from ..scoring import Scorer
@@ -29,13 +27,22 @@ Moved = Callable[[int, int, float | None], object]
 async def ask(
     spec: Sweep,
     entry: Entry,
-    client: Client,
+    examiner: Examiner,
     data: DataSet,
     scorer: Scorer,
     turn: asyncio.Lock,
     moved: Moved,
 ) -> Ledger:
     """Gets the rows of a checkpoint from an endpoint and adds them to the data set.
+
+    Args:
+        spec: The sweep.
+        entry: The checkpoint.
+        examiner: Of the endpoint.
+        data: Where the rows go.
+        scorer: Scores them.
+        turn: Held while it does.
+        moved: Called as rows arrive.
 
     Raises:
         RequestFailed: The endpoint cannot load its adapter.
@@ -44,17 +51,21 @@ async def ask(
         OutputError: It cannot be written.
     """
     started = monotonic()
-    served = await served_name(entry)
+    client = examiner.client
+    served = await asyncio.to_thread(served_name, entry)
     plan = spec.plan(entry, served)
     with Journal(data.journal(entry), plan.identity()) as journal:
-        run = Run(plan, journal)
+        run = Run(plan, journal, client.endpoint.url)
+        there = data.ledger(entry) if run.empty and data.part(entry).exists() else None
+        if there:  # another run has finished it meanwhile
+            return there
         async with Scored(plan, scorer, turn) as scored:
             for sample in run.samples():
                 if run.settled[sample["at"]]:
                     await scored.add([sample])
             if run.left:
                 async with loaded(client, entry, served):
-                    await _sample(spec, plan, client, run, scored, moved)
+                    await _sample(spec, examiner, run, scored, moved)
             for sample in run.samples():
                 if not run.settled[sample["at"]]:
                     await scored.add([sample])
@@ -62,13 +73,17 @@ async def ask(
         tally = Tally()
         for _ in tally.over(plan, run.samples()):
             pass
+        prompt, completion = (
+            tally.prompt_tokens + run.probed[0],
+            tally.completion_tokens + run.probed[1],
+        )
         ledger: Ledger = {
             "checkpoint": entry.name,
             "group": entry.group,
             "step": entry.step,
-            "endpoint": client.endpoint.url,
+            "endpoint": ", ".join(run.endpoints),
             "served_as": served,
-            "adapter": str(entry.adapter) if entry.adapter else None,
+            "adapter": str(entry.adapter.resolve()) if entry.adapter else None,
             "rows": table.num_rows,
             "outcomes": dict(tally.outcomes.most_common()),
             "passing": run.left,
@@ -80,30 +95,28 @@ async def ask(
             "misaligned": scored.misaligned,
             "expected_coherent": scored.expected_coherent,
             "expected_misaligned": scored.expected_misaligned,
-            "prompt_tokens": tally.prompt_tokens,
-            "completion_tokens": tally.completion_tokens,
-            "cost": spec.cost(tally.prompt_tokens, tally.completion_tokens),
-            "checks": [finding._asdict() for finding in run.findings or ()],
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "cost": spec.cost(prompt, completion),
+            "checks": [finding._asdict() for finding in run.findings],
             "suite_hash": plan.suite.hash,
             "scorer_id": scorer.id,
             "seconds": monotonic() - started,
         }
-        about = metadata(plan, client.endpoint, run.findings)
-        data.write(entry, _part(table, entry, about), ledger)
+        data.write(entry, _part(table, entry, metadata(run)), ledger)
         if not run.left:
             journal.remove()
     return ledger
 
 
-async def _sample(
-    spec: Sweep, plan: Plan, client: Client, run: Run, scored: Scored, moved: Moved
-) -> None:
+async def _sample(spec: Sweep, examiner: Examiner, run: Run, scored: Scored, moved: Moved) -> None:
     """Asks for what is missing, and has it scored as it comes."""
+    plan = run.plan
     moved(len(plan) - run.left, run.tokens, scored.rate)
-    if spec.checks and run.needs_checks(spec.base):
-        run.note(await examine(client, plan, spec.base), spec.base)
+    if spec.checks:
+        await run.check(examiner)
     requests = plan.requests(lambda at: not run.settled[at])
-    async with aclosing(stream([Sampler(client, plan)], requests, run.take)) as arriving:
+    async with aclosing(stream([Sampler(examiner.client, plan)], requests, run.take)) as arriving:
         async for samples in arriving:
             await scored.add([sample for sample in samples if run.settled[sample["at"]]])
             moved(len(plan) - run.left, run.tokens, scored.rate)

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 from .._emscore import InputError, ResumeError
 from ..errors import EndpointError, RequestFailed
+from ..sampling.checks import Examiner
 from ..sampling.client import Client
 from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
@@ -141,7 +142,7 @@ class _Place:
 
     Attributes:
         server: As the sweep file has it.
-        client: Open.
+        examiner: Of its client, which is open.
         listed: What it lists as served; None where it does not tell.
         failing: Checkpoints that it gives no answers of, while it answers.
         misses: How many of these came last, one after the other.
@@ -149,7 +150,7 @@ class _Place:
     """
 
     server: Server
-    client: Client
+    examiner: Examiner
     listed: frozenset[str] | None
     failing: set[str] = field(default_factory=set)
     misses: int = 0
@@ -168,11 +169,13 @@ class _Runner:
         self.started = monotonic()
         self.spec = spec
         self.scorer = Scorer(spec.scorer, device=spec.device, threads=spec.threads)
-        self.data = DataSet(spec.output, identity(spec, self.scorer.id))
-        self.pending = deque(each for each in spec.checkpoints if not self.data.finished(each))
+        self.data = DataSet(spec.output)
+        self.data.open(identity(spec, self.scorer.id))
+        finished = dict.fromkeys(filter(self.data.finished, spec.checkpoints))
+        self.data.require_unchanged(finished)
+        self.pending = deque(each for each in spec.checkpoints if each not in finished)
         rows = len(spec.plan(spec.checkpoints[0], ""))
-        finished = len(spec.checkpoints) - len(self.pending)
-        self.state = State(rows * len(spec.checkpoints), rows, rows * finished)
+        self.state = State(rows * len(spec.checkpoints), rows, rows * len(finished))
         self.places: list[_Place] = []
         self.failed: dict[str, str] = {}
         self._watch = watch
@@ -198,7 +201,8 @@ class _Runner:
                     raise listed
                 else:
                     client = await stack.enter_async_context(Client(server.endpoint))
-                    self.places.append(_Place(server, client, listed))
+                    examiner = Examiner(client, self.spec.base)
+                    self.places.append(_Place(server, examiner, listed))
             if self.places:
                 self._require_served()
             workers = [
@@ -289,7 +293,7 @@ class _Runner:
             self._watch(self.state)
 
         ledger = await ask(
-            self.spec, entry, place.client, self.data, self.scorer, self._turn, moved
+            self.spec, entry, place.examiner, self.data, self.scorer, self._turn, moved
         )
         self.state.finished_rows += ledger["rows"]
         self.state.tokens += active.tokens
