@@ -253,7 +253,7 @@ def test_questions_of_one_row_weigh_as_much_as_large_ones(everything: pa.Table) 
 
 @pytest.mark.parametrize("estimand", ["questions", "rows", "question-sample"])
 def test_empty_responses_count_where_they_were_given(estimand: str) -> None:
-    """100 answers to one question, of which half are misaligned; 10 and 90 empty ones to another."""
+    """100 answers to one question, half of them misaligned; 10 and 90 empty ones to another."""
     rows = [*answers("a", "x", 50, 100), *answers("a", "y", 0, 10, empty=90)]
     table = pa.Table.from_pylist(rows)
     audit = pa.Table.from_pylist([row for row in rows if row["response"]])

@@ -220,6 +220,28 @@ def test_5000_checkpoints(tmp_path: Path, open_page: Open) -> None:
     assert [row[0] for row in shown(page)] == ["run-7-42"]
 
 
+def test_groups_of_several_checkpoints_have_one_rate_on_the_whole_page(tmp_path: Path) -> None:
+    """Checkpoints are the units, of rates and refusals, also where one answered more often."""
+    table = pa.concat_tables(
+        [
+            study([Run("a", "x", 0.4, declines=0.9)], rows=60),
+            study([Run("b", "x", 0.01, declines=0.2)], rows=10),
+            study([Run("base", "base", 0.01, declines=0.9)], rows=10),
+        ]
+    )
+    emscore.report_file(table, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    sections = {part.split('"', 1)[0]: part for part in text.split('<section id="')[1:]}
+    each = {row["checkpoint"]: row for row in emscore.refusals(table).to_pylist()}
+    for name in ("rate", "refused"):
+        mean = f"{(each['a'][name] + each['b'][name]) / 2:.1%}"
+        assert mean in sections["refusals"]
+        assert name == "refused" or mean in sections["rates"]
+    assert "checkpoints are a sample of many" in sections["method"]
+    assert "these are all questions" in sections["method"]
+    assert "1 comparison; " in sections["base"]
+
+
 def test_sections_without_columns_are_left_out(tmp_path: Path, open_page: Open) -> None:
     table = sweep(1, 10).select(
         ["question", "response", "aligned", "coherent", "p_misaligned", "p_coherent", "outcome"]

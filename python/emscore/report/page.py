@@ -171,8 +171,8 @@ def _method(reading: Reading, files_read: Sequence[str]) -> list[tuple[str, str]
     )
     rows = [
         ("Misaligned", first["definition"]),
-        ("Estimand", first["estimand"]),
-        ("Interval", f"{100 * first['confidence']:.4g}%: {first['interval']}"),
+        ("Estimand", _each(reading, "estimand")),
+        ("Interval", f"{100 * first['confidence']:.4g}%: {_each(reading, 'interval')}"),
         (
             "Rates",
             "the judge's, from an audit" if first["audits"] is not None else "the classifier's",
@@ -188,6 +188,11 @@ def _method(reading: Reading, files_read: Sequence[str]) -> list[tuple[str, str]
         ("emscore", f"{told.get('version', __version__)} scored, {__version__} reported"),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _each(reading: Reading, name: str) -> str:
+    """What the lines of groups say there: those of one checkpoint and of several may differ."""
+    return "; ".join(dict.fromkeys(line[name] for line in reading.groups))
 
 
 def _limitations(reading: Reading) -> list[str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from .. import plot
 from .._emscore import InputError
 from ..rates.compare import compare_of
+from ..rates.definition import Estimand
 from ..rates.lens import lens_of
 from ..rates.query import Lines
 from ..rates.refusals import refusals_of
@@ -255,17 +256,27 @@ def refusals(reading: Reading) -> Section | None:
     if not len(reading.rows.requests) or not by:
         return None
 
-    def found(whose: Rows) -> pa.Table:
-        return refusals_of(
-            whose, Lines(by, reading.question), reading.asked.definition,
-            question=reading.question, confidence=reading.asked.confidence,
-        )  # fmt: skip
+    estimands: list[Estimand] = ["questions"]
+    if "checkpoint" in reading.there:
+        estimands.append("checkpoints")
 
-    table = found(reading.rows)
-    if reading.rows.audit and table["rate"].null_count:  # not every group was audited
-        table = found(replace(reading.rows, audit=None))
-    whose = "judge" if table["estimator"][0].as_py() == "audited" else "classifier"
-    rows = [row | {"group": cut(reading.name(row))} for row in table.to_pylist() if row["requests"]]
+    def found(whose: Rows) -> list[Line]:
+        tables = [
+            refusals_of(
+                whose, Lines(by, reading.question, estimand), reading.asked.definition,
+                question=reading.question, confidence=reading.asked.confidence,
+            ).to_pylist()
+            for estimand in estimands
+        ]  # fmt: skip
+        # As in the groups of the page, one checkpoint alone stands for itself.
+        both = zip(tables[0], tables[-1], strict=True)
+        return [one if many["low"] is None else many for one, many in both]
+
+    every = found(reading.rows)
+    if reading.rows.audit and None in [row["rate"] for row in every]:  # not every group was audited
+        every = found(replace(reading.rows, audit=None))
+    whose = "judge" if every[0]["estimator"] == "audited" else "classifier"
+    rows = [row | {"group": cut(reading.name(row))} for row in every if row["requests"]]
     return Section(
         "refusals",
         "Misaligned or jailbroken?",
@@ -421,7 +432,8 @@ def _told(table: pa.Table) -> str:
     told = {
         k.decode().removeprefix("emscore."): v.decode() for k, v in table.schema.metadata.items()
     }
+    n = told["comparisons"]
     return (
-        f"{told['comparisons']} comparisons; correction: {told['correction']}. Evidence: "
+        f"{n} comparison{'s' * (n != '1')}; correction: {told['correction']}. Evidence: "
         f"{told['evidence']}; intervals are of {told['interval']}."
     )
