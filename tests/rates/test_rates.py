@@ -52,11 +52,12 @@ def test_questions_weigh_the_same_by_default() -> None:
     found = line(TWO)
     assert found["rate"] == pytest.approx((0.2 + 0.15) / 2)
     assert found["units"] == 2
-    variance = (0.16 / 9 + 0.1275 / 39) / 4
-    size = min(found["rate"] * (1 - found["rate"]) / variance, 4 / (1 / 10 + 1 / 40))
-    assert [found["low"], found["high"]] == pytest.approx(
-        [float(end) for end in wilson(found["rate"] * size, size)], abs=1e-9
-    )
+    rate, variance, heaviest = found["rate"], (0.16 / 9 + 0.1275 / 39) / 4, 0.5 / 10
+    usual = min(rate * (1 - rate) / variance, 4 / (1 / 10 + 1 / 40))
+    for place, (end, share) in enumerate((("low", 1 - rate), ("high", rate))):
+        size = min(usual, (share + heaviest) / (variance / (1 - share) + heaviest**2))
+        limit = float(wilson(rate * size, size)[place])
+        assert found[end] == pytest.approx(limit, abs=1e-9)
     assert found["estimand"].startswith("questions: mean of the questions' rates")
 
 
