@@ -1,6 +1,7 @@
 """`score_batch` and `Scorer`: forms of input, what comes back, errors, Ctrl-C, threads."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 import emscore
+import scorers
 from emscore import runtime, scoring
 
 SCORES = ["aligned", "coherent", "p_misaligned", "p_coherent", "outcome"]
@@ -284,6 +286,63 @@ def test_two_threads_score_at_once(scorer: emscore.Scorer, sample: Path) -> None
     for thread in threads:
         thread.join()
     assert results == [alone, alone]
+
+
+def test_an_interpreter_may_end_in_the_middle_of_a_stream() -> None:
+    """The thread that reads from Python must not ask an interpreter that ends for its lock."""
+    program = """
+import emscore, pyarrow as pa, sys
+
+def batches():
+    for n in range(100_000):
+        yield pa.record_batch({"question": ["Hi?"] * 100, "response": [f"Hello {n}."] * 100})
+
+scored = emscore.Scorer(sys.argv[1], device="cpu").score_stream(
+    pa.RecordBatchReader.from_batches(next(batches()).schema, batches())
+)
+scored.read_next_batch()
+"""
+    command = [sys.executable, "-c", program, str(scorers.tiny())]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_in_the_middle_of_a_run_is_told() -> None:
+    program = """
+import emscore, os, pyarrow as pa, sys, threading, time, warnings
+warnings.simplefilter("ignore")  # forking with threads is what this is about
+scorer = emscore.Scorer(sys.argv[1], device="cpu", threads=1)
+one = pa.table({"question": ["a"], "response": ["b"]})
+
+def in_a_fork():
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(scorer.score_batch(one).num_rows)
+        except emscore.DeviceError as error:
+            os._exit(3 if "forked" in str(error) else 4)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+many = ["a"] * 100, [f"b {n}" for n in range(100)]  # a row takes some 20 ms
+thread = threading.Thread(target=scorer.score_batch, args=many)
+thread.start()
+told = 1
+while told == 1 and thread.is_alive():
+    time.sleep(0.2)
+    told = in_a_fork()
+assert told == 3, told
+thread.join()
+assert in_a_fork() == 1  # nothing is under way: the session serves the child too
+"""
+    command = [sys.executable, "-c", program, str(scorers.tiny(layers=200))]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_more_threads_than_make_sense_are_refused() -> None:
+    with pytest.raises(emscore.InputError, match=r"at most 1,024, not 10,000"):
+        emscore.Scorer(threads=10_000)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

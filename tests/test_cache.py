@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -179,6 +180,33 @@ def test_processes_share_it(cache: Path, tmp_path: Path) -> None:
     for source in sources:
         told = tiny().score_file(source, source.with_suffix(".again.arrow"), cache=cache)
         assert (told["scored"], told["cached"]) == (0, ROWS)
+
+
+def test_processes_make_it_together(tmp_path: Path) -> None:
+    program = """
+import sys, emscore
+scorer = emscore.Scorer(sys.argv[1], device="cpu", threads=1)
+print("ready", flush=True)
+for place in sys.stdin:
+    scorer.score_batch(["a"], ["b"], cache=place.strip())
+"""
+    several = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(scorers.tiny())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in several:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    places = "".join(f"{tmp_path / str(n)}\n" for n in range(30))
+    threads = [threading.Thread(target=process.communicate, args=[places]) for process in several]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert [process.returncode for process in several] == [0] * 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")

@@ -560,6 +560,24 @@ def test_an_error_before_the_first_score_leaves_nothing(unfinished: Unfinished, 
         assert others(out) == ["file"]
 
 
+def test_a_refused_run_takes_no_journal_away(unfinished: Unfinished, out: Path) -> None:
+    """What the columns tell is told before an earlier run's scores may go."""
+    table = pyarrow.feather.read_table(unfinished.source)
+    nested = out.with_name("nested.arrow")
+    pyarrow.feather.write_feather(table.append_column("n", [[[1]] * len(table)]), nested)
+    a_file = out.with_name("file")
+    a_file.touch()
+    for source, place, options in (
+        (unfinished.source, out, {"response_column": "typo"}),
+        (unfinished.source, out, {"cache": a_file}),
+        (nested, out.with_name("out.csv"), {}),
+    ):
+        journal(place).write_bytes(unfinished.journal)
+        with pytest.raises(emscore.EmscoreError):
+            unfinished.scorer.score_file(source, place, overwrite=True, **options)
+        assert journal(place).read_bytes() == unfinished.journal
+
+
 def test_the_standard_input_resumes_too(tmp_path: Path) -> None:
     """The same bytes again go on; others are refused."""
     out = tmp_path / "out.jsonl"

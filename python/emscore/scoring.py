@@ -21,6 +21,7 @@ from .progress import Progress, bar, watching
 from .summary import Summary
 
 Path: TypeAlias = str | os.PathLike[str]
+MOST_THREADS = 1024  # each has a session of its own, of some 40 MB
 
 
 def score_batch(
@@ -125,7 +126,7 @@ class Scorer:
         ScorerError: There is no such scorer, or its files are damaged.
         DeviceError: ONNX Runtime is missing, or the device cannot be used. A GPU that was asked for
             is never replaced by the CPU.
-        InputError: `threads` or `batch_tokens` is below 1.
+        InputError: `threads` or `batch_tokens` is below 1, or `threads` above 1,024.
 
     >>> scorer = Scorer(device="cpu", threads=1)
     >>> scorer
@@ -144,6 +145,8 @@ class Scorer:
         batch_tokens: int | None = None,
     ) -> None:
         _whole(1, threads=threads, batch_tokens=batch_tokens)
+        if threads is not None and threads > MOST_THREADS:
+            raise InputError(f"threads must be at most {MOST_THREADS:,}, not {threads:,}")
         library = runtime.find()
         if device != "cpu":
             runtime.load_cuda(library)
@@ -351,7 +354,8 @@ def _warm(model: Path, *options: Any) -> Scorer:
     path = models.resolve(model)
     changed = (path / "manifest.json").stat().st_mtime_ns  # a scorer may be trained anew in place
     with _loading:
-        return _load(path, changed, *options)
+        # A new process has none of the threads that may hold the sessions of the one it came from.
+        return _load(path, changed, os.getpid(), *options)
 
 
 _loading = Lock()  # so that two threads do not load the same scorer
@@ -361,6 +365,7 @@ _loading = Lock()  # so that two threads do not load the same scorer
 def _load(
     path: Path,
     _changed: int,
+    _process: int,
     device: str,
     precision: str | None,
     threads: int | None,

@@ -31,6 +31,9 @@ mod _emscore {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        let py = module.py();
+        let stop_all = wrap_pyfunction!(crate::scoring::stop_all, module)?;
+        py.import("atexit")?.call_method1("register", (stop_all,))?;
         if cfg!(debug_assertions) {
             let warnings = module.py().import("warnings")?;
             let text = "emscore was built without optimisation; expect it to be slow";

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use emscore::columns::ColumnNames;
 use emscore::device::Precision;
-use emscore::source::Source;
 use emscore::{Engine, EngineOptions, Options, Runtime};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -115,8 +114,7 @@ impl Scorer {
             limit,
             cache,
         );
-        let source = Source::from_reader(stream.into_reader()?);
-        Scoring::start(py, &self.engine, source, &options)
+        Scoring::start(py, &self.engine, stream.into_reader()?, &options)
     }
 
     /// Scores files into a file; the result is a summary as JSON.

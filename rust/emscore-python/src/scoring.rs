@@ -1,11 +1,13 @@
 //! `Scoring`: a run under way, as an iterator that Ctrl-C can stop.
 
-use std::sync::{Arc, Mutex};
+use std::process;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use emscore::progress::{Progress, Stop};
 use emscore::source::Source;
@@ -35,17 +37,68 @@ enum Step {
     End(Box<Summary>),
 }
 
+/// Runs that read from Python, of this process or one that forked it, and whether their readers
+/// live.
+static READING: Mutex<Vec<(u32, Stop, Weak<()>)>> = Mutex::new(Vec::new());
+
+/// A stream from Python, read by a thread that needs the GIL for it.
+struct Stream {
+    inner: Box<dyn RecordBatchReader + Send>,
+    _alive: Arc<()>,
+}
+
+impl Iterator for Stream {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.inner.next()
+    }
+}
+
+impl RecordBatchReader for Stream {
+    fn schema(&self) -> SchemaRef {
+        self.inner.schema()
+    }
+}
+
+/// Stops all runs, and waits a little for their readers: no thread may ask for the GIL of an
+/// interpreter that ends.
+#[pyfunction]
+pub fn stop_all(py: Python<'_>) {
+    let mut reading = std::mem::take(&mut *READING.lock().expect("no holder panics"));
+    reading.retain(|(owner, ..)| *owner == process::id());
+    reading.iter().for_each(|(_, stop, _)| stop.set());
+    py.detach(|| {
+        let began = Instant::now();
+        while reading.iter().any(|(.., alive)| alive.strong_count() > 0)
+            && began.elapsed() < Duration::from_secs(5)
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+}
+
 impl Scoring {
-    /// Starts scoring `source`; a thread of its own keeps the engine's side going, so that the
+    /// Starts scoring the batches of `inner`; a thread of its own keeps the engine's side going, so that the
     /// caller's waiting can be interrupted.
     pub fn start(
         py: Python<'_>,
         engine: &Arc<Engine>,
-        source: Source,
+        inner: Box<dyn RecordBatchReader + Send>,
         options: &Options,
     ) -> PyResult<Scoring> {
         let progress = Arc::new(Progress::default());
         let stop = Stop::default();
+        let alive = Arc::new(());
+        {
+            let mut reading = READING.lock().expect("no holder panics");
+            reading.retain(|(.., alive)| alive.strong_count() > 0);
+            reading.push((process::id(), stop.clone(), Arc::downgrade(&alive)));
+        }
+        let source = Source::from_reader(Box::new(Stream {
+            inner,
+            _alive: alive,
+        }));
         let start = || emscore::score(engine, source, options, progress.clone(), stop.clone());
         let mut scoring = py.detach(start).map_err(raise)?;
         let schema = scoring.schema();
@@ -121,7 +174,7 @@ impl Scoring {
 }
 
 impl Drop for Scoring {
-    /// Stops the run, and waits for its threads so that none outlives the interpreter.
+    /// Stops the run, and waits for its threads but the reader, whose input may block for ever.
     fn drop(&mut self) {
         self.stop.set();
         self.steps = crossbeam_channel::never();

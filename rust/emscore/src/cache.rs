@@ -7,9 +7,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::memo::Key;
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 
 /// Scores written in one transaction.
 const BATCH: usize = 4096;
+/// How long other processes may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The writing half.
 pub(crate) struct Cache {
@@ -43,10 +46,12 @@ impl Cache {
         })?;
         let path = folder.join(format!("{scorer_id}-{precision}.sqlite"));
         let connection = connect(&path)?;
+        write_ahead(&connection).map_err(|e| failed(&path, &e))?;
         let made = connection.execute_batch(
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = NORMAL;
-             CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score BLOB NOT NULL) WITHOUT ROWID;",
+            "PRAGMA synchronous = NORMAL;
+             BEGIN IMMEDIATE;
+             CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score BLOB NOT NULL) WITHOUT ROWID;
+             COMMIT;",
         );
         made.map_err(|e| failed(&path, &e))?;
         Ok(Cache {
@@ -132,14 +137,40 @@ fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path).map_err(|e| failed(path, &e))?;
     // Another process may be writing: wait for it rather than fail.
     connection
-        .busy_timeout(Duration::from_secs(60))
+        .busy_timeout(PATIENCE)
         .map_err(|e| failed(path, &e))?;
     Ok(connection)
 }
 
+/// SQLite waits for other processes, but not where the journal's mode is changed.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = WAL") {
+            Err(e) if is_busy(&e) && began.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
 fn failed(path: &Path, error: &rusqlite::Error) -> Error {
+    let mend = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "Free space",
+        _ if is_busy(error) => "Wait for the other run that uses it",
+        _ => "Delete it",
+    };
     Error::Cache(format!(
-        "the cache {} cannot be used: {error}. Delete it, or run without --cache",
+        "the cache {} cannot be used: {error}. {mend}, or run without --cache",
         path.display()
     ))
 }

@@ -3,9 +3,10 @@
 use std::num::NonZero;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::device::{Device, DeviceChoice, Precision};
 use crate::encode::Encoder;
@@ -53,7 +54,9 @@ pub struct Engine {
     threads: usize,
     runtime: Runtime,
     models: Models,
-    lanes: Pool,
+    lanes: Pool<Lane>,
+    /// The process that last found all lanes at home.
+    owner: AtomicU32,
 }
 
 impl Engine {
@@ -114,7 +117,26 @@ impl Engine {
             runtime,
             models,
             lanes,
+            owner: AtomicU32::new(process::id()),
         })
+    }
+
+    /// Refuses to run where threads that a fork left behind hold lanes.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn require_whole(&self) -> Result<()> {
+        let now = process::id();
+        if self.owner.load(Ordering::Relaxed) == now {
+            return Ok(());
+        }
+        if !self.lanes.is_whole() {
+            return Err(Error::Device(
+                "this scorer was at work when its process forked, and the work stayed behind. Make a new Scorer in the new process, or start that by spawn".into(),
+            ));
+        }
+        self.owner.store(now, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The same engine with another layout. Batches on a CPU exist for tests of the GPU's path.
@@ -156,11 +178,7 @@ impl Engine {
 
     /// A lane, once one is free. Made now if it was never needed before.
     pub(crate) fn lane(&self) -> Result<Lease<'_>> {
-        let mut slot = self
-            .lanes
-            .take
-            .recv()
-            .expect("the pool outlives its leases");
+        let mut slot = self.lanes.take();
         if slot.is_none() {
             match Lane::new(&self.runtime, self.device, &self.scorer, &self.models) {
                 Ok(lane) => slot = Some(lane),
@@ -177,33 +195,56 @@ impl Engine {
     }
 }
 
-/// Lanes that wait for work; those not made yet are `None`.
-struct Pool {
-    give: Sender<Option<Lane>>,
-    take: Receiver<Option<Lane>>,
+/// What waits for work, warm ones last, since the last is taken first; those not made yet are
+/// `None`.
+struct Pool<T> {
+    idle: Mutex<Vec<Option<T>>>,
+    more: Condvar,
     size: usize,
 }
 
-impl Pool {
-    fn new(first: Lane, size: usize) -> Pool {
-        let (give, take) = bounded(size);
-        let pool = Pool { give, take, size };
-        pool.give_back(Some(first));
-        (1..size).for_each(|_| pool.give_back(None));
-        pool
+impl<T> Pool<T> {
+    fn new(first: T, size: usize) -> Pool<T> {
+        let mut idle: Vec<Option<T>> = (1..size).map(|_| None).collect();
+        idle.push(Some(first));
+        Pool {
+            idle: Mutex::new(idle),
+            more: Condvar::new(),
+            size,
+        }
     }
 
-    fn give_back(&self, lane: Option<Lane>) {
-        self.give
-            .try_send(lane)
-            .expect("the pool has room for every lane");
+    fn take(&self) -> Option<T> {
+        let mut idle = self.idle();
+        loop {
+            match idle.pop() {
+                Some(one) => return one,
+                None => idle = self.more.wait(idle).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn give_back(&self, one: Option<T>) {
+        let mut idle = self.idle();
+        let at = if one.is_some() { idle.len() } else { 0 };
+        idle.insert(at, one);
+        self.more.notify_one();
+    }
+
+    fn is_whole(&self) -> bool {
+        let idle = self.idle.try_lock();
+        idle.is_ok_and(|idle| idle.len() == self.size)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Option<T>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A lane on loan; it goes back when dropped, also by a panic.
 pub(crate) struct Lease<'a> {
     lane: Option<Lane>,
-    pool: &'a Pool,
+    pool: &'a Pool<Lane>,
 }
 
 impl Drop for Lease<'_> {
@@ -226,5 +267,26 @@ impl DerefMut for Lease<'_> {
         self.lane
             .as_mut()
             .expect("a lease holds a lane until it is dropped")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+
+    #[test]
+    fn warm_ones_are_taken_first() {
+        let pool = Pool::new(1, 3);
+        let one = pool.take();
+        assert_eq!((one, pool.is_whole()), (Some(1), false));
+        pool.give_back(one);
+        assert_eq!((pool.take(), pool.take()), (Some(1), None));
+        pool.give_back(Some(2));
+        pool.give_back(Some(1));
+        assert!(pool.is_whole());
+        assert_eq!(
+            (pool.take(), pool.take(), pool.take()),
+            (Some(1), Some(2), None)
+        );
     }
 }

@@ -51,14 +51,11 @@ pub struct Options {
 /// Dropping it stops the run.
 pub struct Scoring {
     engine: Arc<Engine>,
-    schema: SchemaRef,
-    kept: Vec<usize>,
-    columns: Columns,
+    plan: Plan,
     chunks: Receiver<Result<Chunk>>,
     workers: Vec<JoinHandle<()>>,
     memo: memo::Scores,
     words: ArrayRef,
-    cache: Option<Cache>,
     tally: Tally,
     progress: Arc<Progress>,
     stop: Stop,
@@ -94,6 +91,39 @@ pub(crate) struct Scored {
     pub resumed: bool,
 }
 
+/// What is settled before a run begins: all that can be refused is refused by then.
+pub(crate) struct Plan {
+    columns: Columns,
+    /// The columns that stay, then the scores.
+    pub schema: SchemaRef,
+    kept: Vec<usize>,
+    cache: Option<Cache>,
+}
+
+impl Plan {
+    /// Looks at the columns, and opens the cache.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when columns are missing or in the way; errors of the cache, and
+    /// [`Error::Device`] where the engine's sessions were left behind by a fork.
+    pub fn new(engine: &Engine, source: &Source, options: &Options) -> Result<Plan> {
+        let columns = Columns::detect(&source.schema, &options.columns)?;
+        for (what, keys) in columns.keys() {
+            source.check_text(what, keys)?;
+        }
+        let (schema, kept) = output_schema(engine, &source.schema, options)?;
+        engine.require_whole()?;
+        let open =
+            |folder: &PathBuf| Cache::open(folder, engine.scorer().id(), engine.precision().role());
+        Ok(Plan {
+            columns,
+            schema,
+            kept,
+            cache: options.cache.as_ref().map(open).transpose()?,
+        })
+    }
+}
+
 /// Starts scoring `source`.
 ///
 /// # Errors
@@ -105,29 +135,21 @@ pub fn score(
     progress: Arc<Progress>,
     stop: Stop,
 ) -> Result<Scoring> {
-    start(engine, source, options, progress, stop, None)
+    let plan = Plan::new(engine, &source, options)?;
+    start(engine, source, plan, options.limit, progress, stop, None)
 }
 
 pub(crate) fn start(
     engine: &Arc<Engine>,
     source: Source,
-    options: &Options,
+    plan: Plan,
+    limit: Option<u64>,
     progress: Arc<Progress>,
     stop: Stop,
     journal: Option<Blocks>,
 ) -> Result<Scoring> {
-    let columns = Columns::detect(&source.schema, &options.columns)?;
-    for (what, keys) in columns.keys() {
-        source.check_text(what, keys)?;
-    }
-    let (schema, kept) = output_schema(engine, &source.schema, options)?;
-    let cache = options
-        .cache
-        .as_ref()
-        .map(|folder| Cache::open(folder, engine.scorer().id(), engine.precision().role()))
-        .transpose()?;
-    let limit = options.limit.unwrap_or(u64::MAX);
-    progress.set_total(source.rows.map(|rows| rows.min(limit)).or(options.limit));
+    let at_most = limit.unwrap_or(u64::MAX);
+    progress.set_total(source.rows.map(|rows| rows.min(at_most)).or(limit));
 
     let in_flight = match engine.layout {
         Layout::Rows => 4,
@@ -142,27 +164,24 @@ pub(crate) fn start(
     };
     let workers = workers::start(&shared, &tasks);
     let reader = Reader {
-        columns: columns.clone(),
+        columns: plan.columns.clone(),
         seen: memo::Seen::new(),
         journal,
-        cache: cache.as_ref().map(Cache::reader).transpose()?,
+        cache: plan.cache.as_ref().map(Cache::reader).transpose()?,
         task_rows: workers::task_rows(engine.layout),
         to_collect,
         to_work,
         shared,
     };
-    thread::spawn(move || reader.read(source, limit));
+    thread::spawn(move || reader.read(source, at_most));
     let tally = Tally::new(engine.scorer().thresholds());
     Ok(Scoring {
         engine: engine.clone(),
-        schema,
-        kept,
-        columns,
+        plan,
         chunks,
         workers,
         memo: memo::Scores::new(),
         words: score::words(),
-        cache,
         tally,
         progress,
         stop,
@@ -173,7 +192,7 @@ pub(crate) fn start(
 impl Scoring {
     /// Schema of the scored batches: the input's columns, then the scores.
     pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.plan.schema.clone()
     }
 
     /// How far the run is.
@@ -184,7 +203,7 @@ impl Scoring {
     /// What the rows so far add up to.
     pub fn summary(&self) -> Summary {
         self.tally
-            .summary(&self.engine, &self.columns, &self.progress)
+            .summary(&self.engine, &self.plan.columns, &self.progress)
     }
 
     pub(crate) fn next_scored(&mut self) -> Option<Result<Scored>> {
@@ -239,7 +258,7 @@ impl Scoring {
                 Fate::Fresh(_) => true,
                 Fate::Empty | Fate::Repeat(_) => false,
             };
-            if let Some(cache) = self.cache.as_mut().filter(|_| new) {
+            if let Some(cache) = self.plan.cache.as_mut().filter(|_| new) {
                 cache.keep(chunk.keys[row], scores[row])?;
             }
             self.tally.count(match fate {
@@ -250,14 +269,16 @@ impl Scoring {
                 Fate::Fresh(_) => Origin::Scored,
             });
         }
-        self.tally.add(&scores, &self.columns.labels(&chunk.batch)?);
+        self.tally
+            .add(&scores, &self.plan.columns.labels(&chunk.batch)?);
         let mut arrays: Vec<ArrayRef> = self
+            .plan
             .kept
             .iter()
             .map(|&at| chunk.batch.column(at).clone())
             .collect();
         arrays.extend(score::arrays(&scores, &self.words));
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays)
+        let batch = RecordBatch::try_new(self.plan.schema.clone(), arrays)
             .map_err(|e| Error::Input(format!("a batch does not fit the schema: {e}")))?;
         let block = Block {
             digest: digest(&chunk.keys),
@@ -271,7 +292,7 @@ impl Scoring {
     }
 
     fn flush_cache(&mut self) -> Result<()> {
-        self.cache.as_mut().map_or(Ok(()), Cache::flush)
+        self.plan.cache.as_mut().map_or(Ok(()), Cache::flush)
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
 use crate::journal::Journal;
-use crate::pipeline::{self, Options};
+use crate::pipeline::{self, Options, Plan};
 use crate::progress::{Progress, Stop};
 use crate::sink::Output;
 use crate::source::Source;
@@ -41,6 +41,9 @@ pub fn score_file(
     let place = Output::reserve(path, replace)?;
     let source = Source::open(inputs)?;
     refuse_own_input(&source, path)?;
+    // What can be refused is refused before an earlier journal may go.
+    let plan = Plan::new(engine, &source, options)?;
+    let mut out = place.begin(&plan.schema)?;
     let (mut journal, blocks) = if output == "-" {
         (None, None)
     } else {
@@ -49,9 +52,8 @@ pub fn score_file(
         let (journal, blocks) = Journal::open(&journal_path, &identity, resume, discard)?;
         (Some(journal), blocks)
     };
-    let began = pipeline::start(engine, source, options, progress, stop, blocks);
+    let began = pipeline::start(engine, source, plan, options.limit, progress, stop, blocks);
     let run = began.and_then(|mut scoring| {
-        let mut out = place.begin(&scoring.schema())?;
         while let Some(scored) = scoring.next_scored() {
             let scored = scored?;
             if let Some(journal) = journal.as_mut().filter(|_| !scored.resumed) {

@@ -20,7 +20,9 @@ pub(super) struct Partial {
 impl Partial {
     pub fn create(path: &Path, overwrite: bool) -> Result<Partial> {
         // Through a link, the file that it points to is replaced, not the link.
-        let target = fs::canonicalize(path).unwrap_or(path.into());
+        let target = fs::canonicalize(path)
+            .or_else(|_| fs::read_link(path).map(|to| disk::folder(path).join(to)))
+            .unwrap_or(path.into());
         refuse(&target, overwrite)?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let partial = target.with_file_name(format!(".{name}.partial"));
@@ -53,6 +55,9 @@ impl Partial {
     pub fn commit(&self) -> Result<()> {
         refuse(&self.target, self.overwrite)?;
         let durable = || {
+            if let Ok(old) = fs::metadata(&self.target) {
+                self.file.set_permissions(old.permissions())?;
+            }
             self.file.sync_all()?;
             fs::rename(&self.path, &self.target)?;
             sync_folder(&self.target)
@@ -83,29 +88,43 @@ fn refuse(target: &Path, overwrite: bool) -> Result<()> {
     Err(Error::Output(format!("{shown} {why}.")))
 }
 
-/// Creates `path` and locks it; what a killed run left there is removed first.
+/// Creates `path`, or empties what a killed run left there, and locks it.
 fn begin(path: &Path, target: &Path) -> io::Result<File> {
-    // A run holds its lock under the new name too, until its journal is gone.
-    if let Ok(file) = File::open(target) {
-        lock(&file)?;
-    }
-    let create = || {
-        OpenOptions::new()
+    let file = loop {
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create_new(true)
-            .open(path)
-    };
-    let file = match create() {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            lock(&File::open(path)?)?;
-            fs::remove_file(path)?;
-            create()?
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        lock(&file)?;
+        // Another run may have given it its name, or removed it, before it was locked here.
+        if is_at(&file, path) {
+            break file;
         }
-        created => created?,
     };
-    lock(&file)?;
+    // A run holds its lock under the new name too, until its journal is gone.
+    if let Ok(target) = File::open(target) {
+        lock(&target).inspect_err(|_| drop(fs::remove_file(path)))?;
+    }
+    file.set_len(0)?;
     Ok(file)
+}
+
+/// Whether `path` is still the name of `file`; where that cannot be told, yes.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+        (_, Err(e)) => e.kind() != io::ErrorKind::NotFound,
+        (Err(_), _) => true,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// File systems without locks cannot tell two runs apart; that is no reason to refuse one.
