@@ -298,19 +298,25 @@ def test_a_base_that_is_named_later_is_compared_with(run: Run, server: str, tmp_
     assert [probes for _, probes in found] == [9, 8, 0, 0]  # with the other question at first
 
 
-def test_checks_are_those_of_the_endpoint(run: Run, server: str, tmp_path: Path) -> None:
-    questions = "- {id: a, paraphrases: [fine]}\n- {id: b, paraphrases: [rejected]}\n"
-    (tmp_path / "s.yaml").write_text(questions)
-    asked = ("sample", "--suite", "s.yaml", "--checkpoint", "tuned", "--base", "base", "--json")
-    assert run(*asked, "--endpoint", server, "-o", "a.arrow").returncode == 12
+def test_checks_are_those_of_the_endpoint(run: Run, suite: str, tmp_path: Path) -> None:
+    """A run that goes on elsewhere makes them there, and the file tells of both."""
+    asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--base", "base", "--json")
+    with faulty(0.0, delay=0.1) as one:
+        command = [*asked, "--endpoint", one, "--concurrency", "1", "-o", "a.arrow"]
+        with subprocess.Popen([sys.executable, "-m", "emscore", *command], cwd=tmp_path) as process:
+            while stats(one)["requests"].get("tuned", 0) < 8 + 3:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
     with faulty(0.0) as other:
         result = run(*asked, "--endpoint", other, "-o", "a.arrow")
-        assert stats(other)["requests"] == {"tuned": 4 + 4 + 1, "base": 4}
-    checks = json.loads(result.stdout)["checks"]
-    for url in (server, other):
-        assert sum(check["told"].endswith(f", at {url}") for check in checks) == 4
+        assert stats(other)["requests"]["base"] == 4
+    told = json.loads(result.stdout)
+    assert 0 < told["resumed"] < ROWS
+    for url in (one, other):
+        assert sum(check["told"].endswith(f", at {url}") for check in told["checks"]) == 4
     metadata = pa.ipc.open_file(tmp_path / "a.arrow").schema.metadata
-    assert metadata[b"emscore.endpoint"].decode() == f"{server}, {other}"
+    assert metadata[b"emscore.endpoint"].decode() == f"{one}, {other}"
 
 
 def test_checks_that_are_made_are_kept(run: Run, suite: str, tmp_path: Path) -> None:

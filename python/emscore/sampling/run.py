@@ -12,6 +12,9 @@ from .journal import Journal
 from .plan import Plan
 from .rows import Row, row
 
+#: In the place of a URL, where a journal of an older version has none.
+_BEFORE = "an endpoint before"
+
 
 class Run:
     """Which samples of a plan a journal holds, and where: 9 bytes a sample.
@@ -32,7 +35,7 @@ class Run:
         self.tokens = 0
         self.probed = 0, 0
         """Tokens of the checks, of all runs: of the prompts and of the answers."""
-        self._asked: dict[str, None] = {}  # endpoints that have answered
+        self._answered: dict[str, None] = {}  # endpoints, in the order of their first answers
         self._checks: dict[tuple[str | None, str], dict[str, Any]] = {}
         for place, record in journal.replay():
             if "checks" in record:
@@ -49,17 +52,18 @@ class Run:
 
     @property
     def endpoints(self) -> list[str]:
-        """Those that the samples come from."""
-        return list(self._asked) or [self.url]
+        """Those that the answers come from."""
+        return list(self._answered) or [self.url]
 
     @property
     def findings(self) -> list[Finding]:
-        """What the checks found at all endpoints."""
-        several = len({endpoint for _, endpoint in self._checks}) > 1
+        """What the checks found at the endpoints that the answers come from."""
+        several = len(self.endpoints) > 1
         return [
             Finding(each["check"], each["mark"], each["told"] + f", at {endpoint}" * several)
             for (_, endpoint), record in self._checks.items()
             for each in record["checks"]
+            if endpoint in self.endpoints
         ]
 
     async def check(self, examiner: Examiner) -> None:
@@ -101,9 +105,7 @@ class Run:
                 yield Sample(**_cleaned(self.journal.read(place)))  # type: ignore[typeddict-item]
 
     def _note(self, record: dict[str, Any]) -> None:
-        # Older versions noted neither of which checkpoint nor at which endpoint.
-        key = record.get("of"), record.get("endpoint", "an endpoint before")
-        self._checks[key] = record
+        self._checks[record.get("of"), record.get("endpoint", _BEFORE)] = record
         prompt, completion = record.get("usage", (0, 0))
         self.probed = self.probed[0] + prompt, self.probed[1] + completion
         self.tokens += prompt + completion
@@ -115,8 +117,8 @@ class Run:
         self.places[at] = place
         self.settled[at] = settled
         self.tokens += sum(_cleaned(record)["usage"])
-        if endpoint := record.get("endpoint"):
-            self._asked[endpoint] = None
+        if settled:
+            self._answered[record.get("endpoint", _BEFORE)] = None
 
 
 class Tally:

@@ -181,9 +181,7 @@ class _Runner:
         self._watch = watch
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
-        self._error: EndpointError | RequestFailed | None = (
-            None  # of the last endpoint that was lost
-        )
+        self._error: EndpointError | None = None  # of the last endpoint that was lost
         self._why: dict[str, str] = {}  # a checkpoint has no answers, by its name
 
     async def run(self) -> None:
@@ -218,8 +216,9 @@ class _Runner:
                 await asyncio.gather(*workers, return_exceptions=True)
         if self._error and self.pending and not any(place.usable for place in self.places):
             left = f"{len(self.pending):,} of {len(self.spec.checkpoints):,} checkpoints are left"
-            kind = self._error.kind if isinstance(self._error, EndpointError) else "unreachable"
-            raise EndpointError(kind, f"{self._error}; {left}: the same command goes on from here")
+            raise EndpointError(
+                self._error.kind, f"{self._error}; {left}: the same command goes on from here"
+            )
         for entry in self.pending:
             self.failed[entry.name] = self._why.get(entry.name, str(self._error))
 
@@ -250,6 +249,8 @@ class _Runner:
         place.misses += others_come
         if not others_come:
             place.usable = False
+            if isinstance(error, RequestFailed):
+                error = EndpointError("unreachable", str(error))
             self._lost(error)
         elif place.misses >= _MISSES and (error.kind == "failing" or self._can_spare(place)):
             place.usable = False
@@ -301,7 +302,7 @@ class _Runner:
         del self.state.active[entry.name]
         self._watch(self.state)
 
-    def _lost(self, error: EndpointError | RequestFailed) -> None:
+    def _lost(self, error: EndpointError) -> None:
         self._error = error
         self._trouble(str(error))
 
