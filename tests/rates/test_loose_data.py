@@ -117,6 +117,13 @@ def test_a_column_of_several_types_is_text(tmp_path: Path) -> None:
     assert counted(path) == {("1",): 0.5, ("last",): 1.0, ("2.5",): 0.0, ("true",): 0.25}
 
 
+def test_a_word_among_scores_of_a_csv_is_told_with_its_column(tmp_path: Path) -> None:
+    rows = answers("a", 2, 2, judge_aligned="REFUSAL", judge_coherent=90.0)
+    path = csv(tmp_path / "judged.csv", rows)
+    with pytest.raises(InputError, match=r"judged.csv has 'REFUSAL' in judge_aligned"):
+        emscore.rates(path, audit=path, audit_uniform=True)
+
+
 def test_a_step_that_is_not_a_number_is_none() -> None:
     table = pa.Table.from_pylist(answers("a", 2, 2, step=1.0) + answers("a", 4, 0, step=np.nan))
     table = pa.Table.from_batches(table.to_batches(max_chunksize=1))

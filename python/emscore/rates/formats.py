@@ -12,6 +12,7 @@ The columns of JSON Lines, and their types, are those of the first lines, up to 
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -207,8 +208,16 @@ def _csv(path: str) -> tuple[pa.Schema, Read]:
             include_columns=columns,
             column_types={name: schema.field(name).type for name in columns},
         )
-        with _opened(path) as file, pa.csv.open_csv(file, block, parse, convert) as reader:
-            yield from chosen(reader, columns)
+        try:
+            with _opened(path) as file, pa.csv.open_csv(file, block, parse, convert) as reader:
+                yield from chosen(reader, columns)
+        except pa.ArrowInvalid as error:
+            if not (told := re.search(r"CSV column #(\d+): .*invalid value '(.*)'", str(error))):
+                raise
+            raise InputError(
+                f"{path} has {told[2]!r} in {schema.names[int(told[1])]}, which holds "
+                f"{schema.types[int(told[1])]}: leave it empty where there is none"
+            ) from error
 
     return schema, read
 
