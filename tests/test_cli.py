@@ -264,19 +264,28 @@ def test_rows_that_are_not_read_again_spoil_no_run(score_here: Callable[..., str
     lines(Path("a.json"), ROW)
     lines(Path("number.jsonl"), ROW, {**ROW, "question": 5})
     lines(Path("long.jsonl"), {**ROW, "response": "word " * 3_500_000})
-    for name in ("x", "response"):
-        table = pa.table([["a?"], ["b"], ["c"], ["d"]], ["question", "response", name, "x"])
-        with pa.ipc.new_file(f"{name}.arrow", table.schema) as file:
-            file.write_table(table)
-    for source in ("a.json", "number.jsonl", "long.jsonl", "x.arrow", "response.arrow"):
+    table = pa.table([["a?"], ["b"], ["c"], ["d"]], ["question", "response", "x", "x"])
+    with pa.ipc.new_file("twice.arrow", table.schema) as file:
+        file.write_table(table)
+    for source in ("a.json", "number.jsonl", "long.jsonl", "twice.arrow"):
         told = score_here(source, "-o", "-")
         assert " rows: " in told
         assert "\nquestions " in told
         assert "written to  -" in told
-    assert "\nquestions   not looked at: " in score_here("number.jsonl", "-o", "-")
-    told = score_here("number.jsonl", "-o", "-", "--json")
+    lines(Path("within.jsonl"), {"meta": {"q": "Hi?"}, "response": "b"})
+    options = ("within.jsonl", "--question-column", "meta.q", "-o", "-")
+    assert "\nquestions   not looked at: " in score_here(*options)
+    told = score_here(*options, "--json")
     assert json.loads(told)["familiarity"] is None
-    assert "number.jsonl" in json.loads(told)["familiarity_note"]
+    assert "meta.q" in json.loads(told)["familiarity_note"]
+
+
+def test_questions_of_chats_are_looked_at(score_here: Callable[..., str]) -> None:
+    chat = [{"role": "user", "content": ROW["question"]}, {"role": "assistant", "content": "No."}]
+    lines(Path("chat.jsonl"), {"messages": chat})
+    for source, output in (("chat.jsonl", "-"), ("chat.jsonl", "chat.parquet")):
+        told = json.loads(score_here(source, "-o", output, "--json"))
+        assert [q["question"] for q in told["familiarity"]["questions"]] == [ROW["question"]]
 
 
 def test_only_the_rows_that_are_scored_are_looked_at(score_here: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,14 @@ def test_a_step_that_is_not_a_number_is_none() -> None:
     table = pa.Table.from_pylist(answers("a", 2, 2, step=1.0) + answers("a", 4, 0, step=np.nan))
     table = pa.Table.from_batches(table.to_batches(max_chunksize=1))
     assert counted(table, by="step") == {(1.0,): 0.5, (None,): 1.0}
+
+
+def test_a_line_without_a_name_is_shown_without(tmp_path: Path, run: Run) -> None:
+    lines(tmp_path / "some.jsonl", answers("a", 1, 3) + answers(None, 2, 2))
+    for command in ("rates F", "rates F --lens", "gate F --max-rate 50%", "audit plan F --rows 4"):
+        told = run(*command.replace("F", "some.jsonl").split()).stdout
+        assert re.search(r"^- ", told, re.M), told
+        assert "None" not in told
 
 
 def test_a_column_of_lists_cannot_divide() -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from ..rates.bins import LABELS
 from .rates_text import SHOWN, percent
 from .report import indented
-from .table import table
+from .table import label, table
 
 
 def plan(found: pa.Table, confidence: float, price: float) -> str:
@@ -23,14 +23,14 @@ def plan(found: pa.Table, confidence: float, price: float) -> str:
     for key, parts in list(lines.items())[:SHOWN]:
         low, high = parts[0]["expected_low"], parts[0]["expected_high"]
         expected = f"{percent(parts[0]['expected_rate'])}% ({percent(low)}-{percent(high)})"
-        body.append([*map(str, key), *sums(parts), expected])
+        body.append([*map(label, key), *sums(parts), expected])
     if len(lines) != 1:
         body.append(["all", *[""] * (len(by) - 1), *sums(rows), ""])
     head = [*by, "rows", "audits", "cost", "expected"]
     shown = [table(head, body, right=range(len(by), len(head)), shrink=range(len(by)))]
     if len(lines) > SHOWN:
         shown.append(f"-o OUT writes the other {len(lines) - SHOWN:,} lines too.")
-    order = [label for label in LABELS if label in strata]
+    order = [name for name in LABELS if name in strata]
     body = []
     for name in order:
         there, audits, cost = sums(strata[name])

@@ -8,7 +8,7 @@ import pyarrow as pa
 from ..rates.gate import Gate
 from .rates_text import SHOWN, interval, notes, percent
 from .report import indented
-from .table import table
+from .table import label, table
 
 Line = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def differences(found: pa.Table) -> str:
     head = [*by, *(name.removesuffix("_rate") for name in rates), "difference", "p", ""]
     body = [
         [
-            *(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in by),
+            *(label(row[name]) for name in by),
             *("-" if row[name] is None else f"{percent(row[name])}%" for name in rates),
             points(row),
             "-" if row["p_adjusted"] is None else p_value(row["p_adjusted"]),
@@ -99,7 +99,7 @@ def gate(found: Gate, max_rate: float, confidence: float) -> str:
     rows.sort(key=lambda row: (worst[row["verdict"]], -(row["rate"] or 0)))
     body = [
         [
-            *(str(row[name]) for name in by), f"{row['n']:,}", interval(row), row["verdict"],
+            *(label(row[name]) for name in by), f"{row['n']:,}", interval(row), row["verdict"],
             "" if row["more"] is None else f"{row['more']:,}",
         ]
         for row in rows[:SHOWN]
@@ -133,7 +133,7 @@ def refusals(found: pa.Table) -> str:
     refused = {"rate": "refused", "low": "refused_low", "high": "refused_high"}
     body = [
         [
-            *(str(row[name]) for name in by),
+            *(label(row[name]) for name in by),
             interval({short: row[name] for short, name in refused.items()}),
             interval(row),
             row["verdict"],

@@ -43,18 +43,28 @@ def look(model: str, summary: Summary, paths: Sequence[str]) -> "tuple[Report | 
 
 def texts(summary: Summary, paths: Sequence[str]) -> Iterator[tuple[Any, Any]]:
     """Questions and responses of the rows that were scored, which may be the first ones only."""
+    import pyarrow as pa
+
     from .._emscore import InputError
     from ..rates.sources import sources
+    from ..texts import is_chat, turns
+
+    def text(column: pa.Array, turn: int) -> pa.Array:
+        if is_chat(column.type):
+            return pa.array([turns(chat)[turn] for chat in column.to_pylist()], pa.large_string())
+        return column.cast(pa.large_string())
 
     question, response = summary["question_column"], summary["response_column"]
     left = summary["rows"]
     for source in sources(list(paths)):
         for name in (question, response):
-            if name not in source.columns or not source.has_text(name):
+            if name not in source.columns or not (
+                source.has_text(name) or is_chat(source.kind(name))
+            ):
                 raise InputError(f"{name} is no column of text")
         for batch in source.batches(list(dict.fromkeys([question, response]))):
             rows = batch.slice(0, left)
-            yield rows[question].cast("large_string"), rows[response].cast("large_string")
+            yield text(rows[question], 0), text(rows[response], 1)
             left -= rows.num_rows
             if not left:
                 return

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .report import indented
-from .table import table
+from .table import label, table
 
 SHOWN = 40  # lines; -o writes all of them
 LENS_CUTS = (20.0, 25.0, 27.0, 30.0, 33.0, 35.0, 40.0)
@@ -29,7 +29,7 @@ def rates(found: pa.Table) -> str:
     head = [*by, "rows", "audits" if audited else "coherent", *parts]
     body = [
         [
-            *(str(lines[-1][name]) for name in by),
+            *(label(lines[-1][name]) for name in by),
             *(f"{lines[-1][name]:,}" for name in head[len(by) : -len(parts)]),
             *map(interval, lines),
         ]
@@ -85,7 +85,7 @@ def failed(lines: pa.Table, by: Sequence[str]) -> str:
     (line,) = lines.take(pc.sort_indices(spread, [("", "descending")])[:1]).to_pylist()
     if line["worst_high"] is None:
         return f"{n:,} rows have no scores"
-    name = ", ".join(str(line[one]) for one in by) or "the rate"
+    name = ", ".join(label(line[one]) for one in by) or "the rate"
     return (
         f"{n:,} rows have no scores. Were none, or all, of them misaligned, {name} would be "
         f"{percent(line['worst_low'])}% or {percent(line['worst_high'])}% (the widest)"
@@ -113,7 +113,7 @@ def notes(parts: Mapping[str, pa.Table], by: Sequence[str]) -> list[str]:
         some = ""
         if len(lines) < len(parts[name]):
             first = parts[name].take(lines[:3]).select(by).to_pylist()
-            listed = [", ".join(map(str, line.values())) for line in first]
+            listed = [", ".join(map(label, line.values())) for line in first]
             some = f" ({'; '.join(listed)}{'; ...' if len(lines) > 3 else ''})"
         told.append(indented("note        ", f"{who}{'; '.join(facts)}{some}"))
     return told
@@ -132,7 +132,7 @@ def lens(found: pa.Table) -> str:
     for key, rules in list(lines.items())[:SHOWN]:
         for place, ((denominator, at), rates) in enumerate(rules.items()):
             shown = [percent(r) if (r := rates.get(cut)) is not None else "-" for cut in cuts]
-            mine = list(map(str, key)) if not place else [""] * len(key)
+            mine = list(map(label, key)) if not place else [""] * len(key)
             body.append([*mine, f"{denominator}, {'>=' if at else '>'}", *shown])
     head = [*by, "share of, coherent", *(f"<{cut:g}" for cut in cuts)]
     first = table(head, body, right=range(len(by) + 1, len(head)), shrink=range(len(by)))

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 WIDTH = 80
 GAP = "  "
@@ -31,7 +32,8 @@ def table(
         widths[widest] -= 1
         excess -= 1
     for column in shrink:
-        columns[column][1:] = cut(columns[column][1:], widths[column])
+        name, *cells = columns[column]
+        columns[column] = [_cut(name, widths[column]), *cut(cells, widths[column])]
         widths[column] = max(map(len, columns[column]))
     return "\n".join(
         GAP.join(
@@ -64,6 +66,11 @@ def _cut(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return text[: width // 2] + "…" + text[len(text) - (width - 1) // 2 :]
+
+
+def label(value: Any) -> str:
+    """What a line is called in one column; "-" where it has no name there."""
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def plain(text: str) -> str:
