@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from .._emscore import InputError
 from .arrays import Floats, Ints
 from .definition import Definition
+from .formats import ALIASES
 from .requests import ordinary
-from .sources import ALIASES, Scored, Source, sources
+from .sources import Scored, Source, sources
 from .walk import OUTCOMES, Step
 
 PROBABILITY = "audit_probability"
