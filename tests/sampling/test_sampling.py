@@ -361,6 +361,28 @@ def test_endpoints_that_cannot_be_used(run: Run, server: str, suite: str, tmp_pa
         assert not (tmp_path / "a.arrow").exists()
 
 
+@pytest.mark.parametrize(
+    ("hung", "told"),
+    [("models,chat/completions", "silent"), ("chat/completions", "answers no more")],
+)
+def test_a_server_that_hangs_is_noticed(hung: str, told: str, run: Run, suite: str) -> None:
+    with faulty(0.0, hung=hung) as url:
+        asked = (
+            "sample",
+            "--endpoint",
+            url,
+            "--suite",
+            suite,
+            "--checkpoint",
+            "tuned",
+            "--n",
+            "40",
+        )
+        result = run(*asked, "--timeout", "0.1", "--backoff", "0.01", "-o", "a.arrow")
+        assert (result.returncode, told in result.stderr) == (9, True), result.stderr
+        assert stats(url)["paths"].get("chat/completions", 0) < 200
+
+
 def test_the_key_is_checked_and_left_nowhere(run: Run, suite: str, tmp_path: Path) -> None:
     with faulty(0.0, key="sk-right-0123456789") as url:
         asked = ("sample", "--endpoint", url, "--suite", suite, "--checkpoint", "tuned")

@@ -6,18 +6,22 @@ which look like a finding.
 
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from ..errors import EndpointError, RequestFailed
 from .answers import PASSING, Sample, Sampler
 from .client import Client
 from .conditions import Condition
+from .endpoint import Endpoint
 from .plan import Checkpoint, Plan
 from .suites import Question, Suite
 
 Mark = Literal["ok", "WARNING", "unknown"]
 
 _TOKENS = 32  # long enough to differ, short enough that rounding seldom makes equal models differ
+
+_ATTEMPTS, _PATIENCE = 4, 60.0  # for a list of models, which takes no time; in seconds
 
 _PROBES = Suite(
     "probes",
@@ -133,18 +137,46 @@ class Examiner:
         return answers
 
 
-async def _served(client: Client, names: Sequence[str]) -> Finding:
-    """Whether the server's list has all names; a server without a list cannot tell."""
+async def models(endpoint: Endpoint) -> dict[str, Any]:
+    """What an endpoint says of its models; no request in flight holds this one up.
+
+    Raises:
+        RequestFailed: It says nothing that can be read.
+        EndpointError: It cannot be used, or has no such path.
+    """
+    hasty = replace(
+        endpoint,
+        attempts=min(endpoint.attempts, _ATTEMPTS),
+        timeout=min(endpoint.timeout, _PATIENCE),
+    )
+    async with Client(hasty) as client:
+        return (await client.get("models")).body
+
+
+async def listed(endpoint: Endpoint) -> frozenset[str] | None:
+    """The names of the models that an endpoint serves, or None where it has no list.
+
+    Raises:
+        EndpointError: It is silent, or cannot be used.
+    """
     try:
-        listed = (await client.get("models")).body.get("data")
-        served = {str(model["id"]) for model in listed} if isinstance(listed, list) else set()
-    except (RequestFailed, KeyError, TypeError):
-        served = set()
+        return frozenset(str(model["id"]) for model in (await models(endpoint))["data"]) or None
+    except (KeyError, TypeError):
+        return None
+    except RequestFailed as error:
+        if error.kind == "timeout":
+            raise EndpointError("unreachable", f"{endpoint.url} is silent: {error}") from error
+        return None
     except EndpointError as error:
         if error.kind != "path":
             raise
-        served = set()
-    if not served:
+        return None
+
+
+async def _served(client: Client, names: Sequence[str]) -> Finding:
+    """Whether the server's list has all names; a server without a list cannot tell."""
+    served = await listed(client.endpoint)
+    if served is None:
         return Finding("served", "unknown", "the server has no list of its models")
     if missing := [name for name in names if name not in served]:
         has = ", ".join(sorted(served)[:10])

@@ -122,8 +122,7 @@ class DataSet:
             ResumeError: One was trained anew, or is another one of the same name.
         """
         for entry in finished:
-            ledger = self.ledger(entry) if entry.adapter else None
-            if entry.adapter is None or ledger is None:
+            if entry.adapter is None or (ledger := self.ledger(entry)) is None:
                 continue
             part = self.part(entry)
             moved = Path(ledger["adapter"] or "").resolve() != entry.adapter.resolve()

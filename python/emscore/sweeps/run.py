@@ -5,13 +5,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypedDict
 
 from .._emscore import InputError, ResumeError
 from ..errors import EndpointError, RequestFailed
-from ..sampling.checks import Examiner
+from ..sampling.checks import Examiner, listed, models
 from ..sampling.client import Client
 from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
@@ -23,8 +23,6 @@ from .spec import Server, Sweep, load, parse
 
 #: Checkpoints in a row that get nothing from one endpoint: then the fault is not their own.
 _MISSES = 5
-
-_PATIENCE = 60.0  # seconds, for a list of models
 
 
 class SweepSummary(TypedDict):
@@ -190,17 +188,17 @@ class _Runner:
             return
         async with AsyncExitStack() as stack:
             lists = await asyncio.gather(
-                *(_listed(server.endpoint) for server in self.spec.servers), return_exceptions=True
+                *(listed(server.endpoint) for server in self.spec.servers), return_exceptions=True
             )
-            for server, listed in zip(self.spec.servers, lists, strict=True):
-                if isinstance(listed, EndpointError):
-                    self._lost(listed)
-                elif isinstance(listed, BaseException):
-                    raise listed
+            for server, found in zip(self.spec.servers, lists, strict=True):
+                if isinstance(found, EndpointError):
+                    self._lost(found)
+                elif isinstance(found, BaseException):
+                    raise found
                 else:
                     client = await stack.enter_async_context(Client(server.endpoint))
                     examiner = Examiner(client, self.spec.base)
-                    self.places.append(_Place(server, examiner, listed))
+                    self.places.append(_Place(server, examiner, found))
             if self.places:
                 self._require_served()
             workers = [
@@ -364,36 +362,12 @@ class _Runner:
         }
 
 
-async def _models(endpoint: Endpoint) -> dict[str, Any]:
-    """What an endpoint says of its models; no request in flight holds this one up."""
-    hasty = replace(endpoint, attempts=2, timeout=min(endpoint.timeout, _PATIENCE))
-    async with Client(hasty) as client:
-        return (await client.get("models")).body
-
-
-async def _listed(endpoint: Endpoint) -> frozenset[str] | None:
-    """The models that an endpoint lists, or None where it has no list."""
-    try:
-        listed = (await _models(endpoint))["data"]
-        return frozenset(str(model["id"]) for model in listed) or None
-    except (KeyError, TypeError):
-        return None
-    except RequestFailed as error:
-        if error.kind == "timeout":
-            raise EndpointError("unreachable", f"{endpoint.url} is silent: {error}") from error
-        return None
-    except EndpointError as error:
-        if error.kind == "path":
-            return None
-        raise
-
-
 async def _others_come(error: EndpointError | RequestFailed, endpoint: Endpoint) -> bool:
     """Whether an endpoint may answer for others than the checkpoint that met this error."""
     if isinstance(error, EndpointError) and error.kind != "failing":
         return error.kind == "model"
     try:
-        await _models(endpoint)
+        await models(endpoint)
     except RequestFailed:
         return False
     except EndpointError as why:
