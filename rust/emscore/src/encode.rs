@@ -22,6 +22,8 @@ const CHARS_PER_TOKEN: usize = 8;
 /// Where a text may be cut: no token spans these. Other white space is not safe: BERT's normaliser
 /// deletes some of it (U+000B, U+0085), which joins words.
 const SPACE: [char; 4] = [' ', '\n', '\t', '\r'];
+/// Letters with which a word is unknown to WordPiece, whichever they are.
+const LONG_WORD: usize = 101;
 
 /// A tokeniser and the scorer's input template; shared by all threads.
 pub struct Encoder {
@@ -134,7 +136,7 @@ impl Encoder {
     fn tokens_by_word(&self, text: &str, wanted: usize, memory: &mut Memory) -> Result<Vec<i64>> {
         let known = &mut memory.words;
         let mut ids = Vec::new();
-        for word in text.split(SPACE).filter(|word| !word.is_empty()) {
+        for word in text.split(SPACE).flat_map(parts) {
             if ids.len() >= wanted {
                 break;
             }
@@ -181,15 +183,50 @@ impl Encoder {
 fn is_bert(tokenizer: &Tokenizer) -> bool {
     matches!(
         tokenizer.get_normalizer(),
-        Some(NormalizerWrapper::BertNormalizer(_))
+        Some(NormalizerWrapper::BertNormalizer(bert)) if bert.handle_chinese_chars
     ) && matches!(
         tokenizer.get_pre_tokenizer(),
         Some(PreTokenizerWrapper::BertPreTokenizer(_))
-    ) && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
-        && tokenizer
-            .get_added_tokens_decoder()
-            .values()
-            .all(|token| token.special)
+    ) && matches!(
+        tokenizer.get_model(),
+        ModelWrapper::WordPiece(model) if model.max_input_chars_per_word < LONG_WORD
+    ) && tokenizer
+        .get_added_tokens_decoder()
+        .values()
+        .all(|token| token.special)
+}
+
+/// A word in parts that the tokenizer never joins: a text may be one long word. Usual words stay
+/// whole, and of a word that is unknown for its length no more is kept than makes it so.
+fn parts(word: &str) -> impl Iterator<Item = &str> {
+    let whole = word.len() <= WORD_BYTES && word.is_ascii();
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let end = if whole {
+            rest.len()
+        } else if stands_alone(first) {
+            first.len_utf8()
+        } else {
+            rest.find(stands_alone).unwrap_or(rest.len())
+        };
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        let long = end > LONG_WORD && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        Some(if long { &part[..LONG_WORD] } else { part })
+    })
+}
+
+/// Whether BERT's tokenizer takes `c` by itself, whatever is beside it: punctuation and ideographs,
+/// not all of them, since tables of Unicode differ.
+fn stands_alone(c: char) -> bool {
+    match c {
+        '\0'..='\x7f' => c.is_ascii_punctuation(),
+        '\u{2010}'..='\u{2027}' | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{3011}' => true,
+        '！' | '，' | '．' | '：' | '；' | '？' => true,
+        '\u{3400}'..='\u{4db5}' | '\u{4e00}'..='\u{9fa5}' | '\u{20000}'..='\u{2a6d6}' => true,
+        _ => false,
+    }
 }
 
 /// `text` up to the last space before byte `clip`; all of it when it is shorter, and further than
@@ -270,6 +307,39 @@ mod tests {
     }
 
     #[test]
+    fn a_megabyte_without_a_space_costs_no_more_than_its_beginning() {
+        let (encoder, mut memory) = (encoder(64, 8), Memory::default());
+        for part in [
+            ".,",
+            "漢字",
+            "……",
+            "a",
+            "don't-",
+            "\u{301}漢\u{301}.\u{301}",
+        ] {
+            let text = part.repeat(1 << 20);
+            let encoded = encoder.encode("q", &text, &mut memory).unwrap();
+            let beginning = reference(&encoder, "q", &part.repeat(300));
+            assert_eq!(encoded, beginning, "{part}");
+            let seen: usize = parts(&text).take(64).map(str::len).sum();
+            assert!(seen < 1000, "{part}");
+        }
+    }
+
+    #[test]
+    fn what_stands_alone_does_so_to_the_tokenizer() {
+        let (encoder, mut memory) = (encoder(512, 8), Memory::default());
+        let alone: Vec<char> = ('\0'..=char::MAX).filter(|c| stands_alone(*c)).collect();
+        for some in alone.chunks(50) {
+            let beside = |c: &char| format!("a{c}{c}\u{301}{c}ö\u{327}{c}\u{200d}");
+            let text: String = some.iter().map(beside).collect();
+            let encoded = encoder.encode("q", &text, &mut memory).unwrap();
+            assert_eq!(encoded, reference(&encoder, "q", &text), "{text}");
+            assert!(!encoded.too_long);
+        }
+    }
+
+    #[test]
     fn other_tokenizers_see_whole_texts() {
         let text = str::from_utf8(TOKENIZER).unwrap();
         let plain = |from: &str, to: &str| {
@@ -281,6 +351,8 @@ mod tests {
         assert!(encoder(64, 8).by_word);
         assert!(plain("BertPreTokenizer", "Whitespace"));
         assert!(plain(r#""special":true"#, r#""special":false"#));
+        assert!(plain("_chars\":true", "_chars\":false"));
+        assert!(plain("word\":100", "word\":200"));
     }
 
     #[test]
@@ -335,6 +407,7 @@ mod tests {
             "[a-z]{0,300}",
             "[0-9a-f]{60,68}",
             "(\\. ){1,40}",
+            "[.,-a漢。…\u{301}\u{200d}]{40,90}",
             "([a-zA-Z]{1,9} ){1,9}",
             "[eaEnü\u{300}-\u{30a}\u{327}ǆΣς ]{0,12}",
             "[\u{4e00}-\u{4e20}가-각ぁ-ん漢 a]{0,9}",
