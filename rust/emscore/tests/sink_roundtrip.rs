@@ -4,10 +4,12 @@ mod common;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use common::{Cell, IN_TEXT, KINDS, column, read, strings, write};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use proptest::prelude::*;
 
 fn cells(rows: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Cell>> {
@@ -95,4 +97,67 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn parquet_holds_seconds_and_days_as_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let seconds = || Int64Array::from(vec![Some(86_400), None]);
+    let cast = |to: &DataType| arrow::compute::cast(&seconds(), to).unwrap();
+    let (second, milli) = (TimeUnit::Second, TimeUnit::Millisecond);
+    let zoned = |unit| DataType::Timestamp(unit, Some("UTC".into()));
+    let item = |data_type| Arc::new(Field::new("item", data_type, true));
+    let when = cast(&zoned(second));
+    let list = ListArray::new(
+        item(zoned(second)),
+        OffsetBuffer::from_lengths([1, 1]),
+        when.clone(),
+        None,
+    );
+    let day =
+        arrow::compute::cast(&cast(&DataType::Timestamp(second, None)), &DataType::Date64).unwrap();
+    let time =
+        arrow::compute::cast(&Int32Array::from(vec![3600, 1]), &DataType::Time32(second)).unwrap();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("when", when),
+        ("list", Arc::new(list)),
+        ("day", day),
+        ("time", time),
+        (
+            "fine",
+            cast(&DataType::Timestamp(TimeUnit::Nanosecond, None)),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let path = folder.path().join("out.parquet");
+    write(&path, &batch.schema(), std::slice::from_ref(&batch));
+    // What readers see that know Parquet alone.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let file = std::fs::File::open(&path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+    let types: Vec<_> = reader
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.data_type().clone())
+        .collect();
+    assert_eq!(types[0], zoned(milli));
+    assert!(matches!(&types[1], DataType::List(item) if *item.data_type() == zoned(milli)));
+    let rest = [
+        DataType::Date32,
+        DataType::Time32(milli),
+        DataType::Timestamp(TimeUnit::Nanosecond, None),
+    ];
+    assert_eq!(types[2..], rest);
+    let back = read(&path).unwrap();
+    let (seconds, days) = (back.column(0), back.column(2));
+    assert_eq!(
+        &arrow::compute::cast(seconds, &zoned(second)).unwrap(),
+        batch.column(0)
+    );
+    assert_eq!(
+        &arrow::compute::cast(days, &DataType::Date64).unwrap(),
+        batch.column(2)
+    );
+    assert_eq!(strings(&back, "time"), strings(&batch, "time"));
 }

@@ -3,20 +3,25 @@
 use std::fs::File;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use super::retype::retype_schema;
 use super::{Encoder, Trouble};
+use crate::conform::conform;
 
 /// Encoded bytes in a row group.
 const GROUP_BYTES: usize = 64 << 20;
 /// Rows in a row group.
 const GROUP_ROWS: usize = 1 << 20;
 
-pub(super) struct Parquet(ArrowWriter<File>);
+pub(super) struct Parquet {
+    writer: ArrowWriter<File>,
+    schema: SchemaRef,
+}
 
 impl Parquet {
     pub fn new(file: File, schema: &SchemaRef) -> Result<Parquet, Trouble> {
@@ -41,11 +46,22 @@ impl Parquet {
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_key_value_metadata(Some(metadata))
             .build();
-        Ok(Parquet(ArrowWriter::try_new(
-            file,
-            schema.clone(),
-            Some(properties),
-        )?))
+        let schema = retype_schema(schema, &stored);
+        Ok(Parquet {
+            writer: ArrowWriter::try_new(file, schema.clone(), Some(properties))?,
+            schema,
+        })
+    }
+}
+
+/// Parquet knows no seconds, and days only as such: readers would see bare integers.
+fn stored(data_type: &DataType) -> Option<DataType> {
+    use DataType::*;
+    match data_type {
+        Timestamp(TimeUnit::Second, zone) => Some(Timestamp(TimeUnit::Millisecond, zone.clone())),
+        Time32(TimeUnit::Second) => Some(Time32(TimeUnit::Millisecond)),
+        Date64 => Some(Date32),
+        _ => None,
     }
 }
 
@@ -69,11 +85,11 @@ fn has_union(data_type: &DataType) -> bool {
 
 impl Encoder for Parquet {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
-        Ok(self.0.write(batch)?)
+        Ok(self.writer.write(&conform(batch, &self.schema)?)?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Trouble> {
-        self.0.finish()?;
+        self.writer.finish()?;
         Ok(())
     }
 }
