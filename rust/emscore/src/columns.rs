@@ -339,7 +339,13 @@ impl TextColumn {
         if let Some(Kind::Parts { kind, text }) = kind_of(array.data_type()) {
             return self.join_parts(array, kind, text);
         }
-        let text = cast(array, &DataType::LargeUtf8).map_err(|e| self.unreadable(e))?;
+        // In one step, all of a dictionary would be cast, however few of its values are here.
+        let plain = match array.data_type() {
+            DataType::Dictionary(_, values) => cast(array, values),
+            _ => Ok(array.clone()),
+        };
+        let text = plain.and_then(|plain| cast(&plain, &DataType::LargeUtf8));
+        let text = text.map_err(|e| self.unreadable(e))?;
         Ok(text.as_string::<i64>().clone())
     }
 

@@ -38,7 +38,8 @@ type Begin = Box<dyn FnOnce(&SchemaRef) -> Result<Batches> + Send>;
 
 /// All files of one run, in order, as one stream of batches with one schema.
 ///
-/// Batches hold at most 1,024 rows, and about 16 MiB unless a single row is larger.
+/// Batches hold at most 1,024 rows, and about 16 MiB unless a single row is larger. Small ones of
+/// files are joined; those of a stream come as they are.
 pub struct Source {
     /// The columns, with the first file's metadata. A column is nullable if it is so in any file.
     pub schema: SchemaRef,
@@ -131,9 +132,16 @@ impl Source {
         let schema: SchemaRef = Arc::new(schema);
         let rows = members.iter().map(|member| member.rows).sum();
         let common = schema.clone();
-        let batches = members
-            .into_iter()
-            .flat_map(move |member| member.batches(common.clone()));
+        let batches: Batches = Box::new(
+            members
+                .into_iter()
+                .flat_map(move |member| member.batches(common.clone())),
+        );
+        // A stream in a pipe keeps its pace.
+        let batches = match rows {
+            Some(_) => batches::join(&schema, batches),
+            None => batches,
+        };
         Ok(Source {
             schema,
             rows,
@@ -142,7 +150,7 @@ impl Source {
                 .into_iter()
                 .map(|(_, origin, columns)| (origin.name, columns))
                 .collect(),
-            batches: Box::new(batches),
+            batches,
         })
     }
 
@@ -182,6 +190,7 @@ impl Source {
     /// Reads a stream that someone else opened, such as one from Python.
     pub fn from_reader(mut reader: Box<dyn RecordBatchReader + Send>) -> Source {
         let schema = reader.schema();
+        let mut rows = 0;
         let batches = std::iter::from_fn(move || {
             let next = guard::catch(|| reader.next().transpose().map_err(|e| e.to_string()));
             next.map_err(|why| Error::Input(format!("the stream of batches broke off: {why}.")))
@@ -192,7 +201,12 @@ impl Source {
             rows: None,
             files: Vec::new(),
             lines: Vec::new(),
-            batches: Box::new(pieces(Box::new(batches))),
+            batches: Box::new(pieces(Box::new(batches)).map(move |batch| {
+                let batch = batch?;
+                guard::check_text(&batch, rows)?;
+                rows += batch.num_rows() as u64;
+                Ok(batch)
+            })),
         }
     }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
-    Float32Array, Float64Array, Int8Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
+    Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
+    DictionaryArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int64Array,
+    LargeListArray, LargeStringArray, ListArray, MapArray, RecordBatch, RecordBatchIterator,
     StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, UInt16Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Int16Type, Int32Type, Schema, SchemaRef};
 use emscore::sink::Output;
 use emscore::source::Source;
 
@@ -242,4 +243,88 @@ pub fn strings(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
     let column = arrow::compute::cast(column, &DataType::Utf8).unwrap();
     let column = column.as_any().downcast_ref::<StringArray>().unwrap();
     column.iter().map(|text| text.map(String::from)).collect()
+}
+
+fn structs(texts: &ArrayRef) -> (Arc<Field>, ArrayRef) {
+    let roles: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..texts.len()).map(|_| "assistant"),
+    ));
+    let field = |name, of: &ArrayRef| Field::new(name, of.data_type().clone(), true);
+    let fields = Fields::from(vec![field("role", &roles), field("content", texts)]);
+    let of: ArrayRef = Arc::new(StructArray::new(
+        fields.clone(),
+        vec![roles, texts.clone()],
+        None,
+    ));
+    (
+        Arc::new(Field::new("item", DataType::Struct(fields), true)),
+        of,
+    )
+}
+
+/// A column of every kind that points into something larger; the first five hold chats or text.
+pub fn pointing(texts: &[String]) -> Vec<(&'static str, ArrayRef)> {
+    let rows = texts.len();
+    let plain: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+    let view: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
+    let keys = StringArray::from_iter_values((0..rows).map(|_| "key"));
+    let entries = Fields::from(vec![
+        Field::new("keys", DataType::Utf8, false),
+        Field::new("values", DataType::Utf8, true),
+    ]);
+    let entries = StructArray::new(entries, vec![Arc::new(keys), plain.clone()], None);
+    let entry = Field::new("entries", entries.data_type().clone(), false);
+    let one_each = || OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows));
+    let ((item, messages), (view_item, view_messages)) = (structs(&plain), structs(&view));
+    let large = OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows));
+    vec![
+        (
+            "list",
+            Arc::new(ListArray::new(
+                item.clone(),
+                one_each(),
+                messages.clone(),
+                None,
+            )),
+        ),
+        (
+            "large",
+            Arc::new(LargeListArray::new(view_item, large, view_messages, None)),
+        ),
+        (
+            "fixed",
+            Arc::new(FixedSizeListArray::new(item, 1, messages, None)),
+        ),
+        ("view", view.clone()),
+        (
+            "dictionary",
+            Arc::new(
+                texts
+                    .iter()
+                    .map(|t| Some(t.as_str()))
+                    .collect::<DictionaryArray<Int32Type>>(),
+            ),
+        ),
+        (
+            "map",
+            Arc::new(MapArray::new(
+                Arc::new(entry),
+                one_each(),
+                entries,
+                None,
+                false,
+            )),
+        ),
+        ("struct", structs(&view).1),
+        ("bytes", Arc::new(BinaryViewArray::from_iter_values(texts))),
+    ]
+}
+
+pub fn one_column(name: &str, column: ArrayRef) -> RecordBatch {
+    RecordBatch::try_from_iter([(name, column)]).unwrap()
+}
+
+pub fn streamed(batch: &RecordBatch) -> Source {
+    let batches = vec![Ok(batch.clone())];
+    Source::from_reader(Box::new(RecordBatchIterator::new(batches, batch.schema())))
 }
