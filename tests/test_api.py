@@ -214,6 +214,50 @@ def test_what_cannot_be_scored_is_named(
         scorer.score_batch(data, responses)
 
 
+def unchecked(rows: int, bad: int, kind: pa.DataType) -> pa.Array:
+    """Texts of which one is no UTF-8, as pyarrow lets through."""
+    texts = [b"caf\xe9, or so it was once written" if at == bad else b"fine" for at in range(rows)]
+    raw = {"string": pa.binary(), "large_string": pa.large_binary()}
+    array = pa.array(texts, raw.get(str(kind), pa.binary_view()))
+    return pa.Array.from_buffers(kind, rows, array.buffers())
+
+
+@pytest.mark.parametrize("rows", [5, 3000])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+def test_text_that_is_not_utf_8_is_named(
+    scorer: emscore.Scorer, rows: int, kind: pa.DataType
+) -> None:
+    bad = rows - 2
+    text, twice = unchecked(rows, bad, kind), unchecked(2 * rows, 2 * bad, kind)
+    one_each, two_each = pa.array(range(rows + 1)), pa.array(range(0, 2 * rows + 1, 2))
+    columns = {
+        "plain": text,
+        "coded": pa.DictionaryArray.from_arrays(pa.array(range(rows)), text),
+        "struct": pa.StructArray.from_arrays([text], ["inner"]),
+        "list": pa.ListArray.from_arrays(two_each.cast(pa.int32()), twice),
+        "large": pa.LargeListArray.from_arrays(two_each, twice),
+        "fixed": pa.FixedSizeListArray.from_arrays(twice, 2),
+        "map": pa.MapArray.from_arrays(one_each.cast(pa.int32()), text.cast(pa.binary()), text),
+    }
+    for name, column in columns.items():
+        table = pa.table({"question": ["q"] * rows, "response": ["a"] * rows, name: column})
+        with pytest.raises(emscore.InputError, match=f'^row {bad} of the column "{name}" holds'):
+            scorer.score_batch(table)
+        good = table.slice(0, bad)
+        assert scorer.score_batch(good, limit=1).num_rows == 1
+
+
+def test_slices_of_fixed_lists_of_structs_are_read(scorer: emscore.Scorer) -> None:
+    turns = [{"role": role, "content": text} for role in ("user", "assistant") for text in "abcd"]
+    chats = pa.array([turns[at::4] for at in range(4)])
+    chats = chats.cast(pa.list_(chats.type.value_type, 2))
+    inner = pa.StructArray.from_arrays([chats], ["chat"])
+    table = pa.table({"messages": chats, "inner": inner}).slice(1, 2)
+    scored = scorer.score_batch(table)
+    assert scored.select(table.column_names).equals(table)
+    assert scored["outcome"].to_pylist() == ["ok", "ok"]
+
+
 def test_a_stream_is_scored_as_it_is_asked_for(scorer: emscore.Scorer) -> None:
     given = 0
 

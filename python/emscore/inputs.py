@@ -29,6 +29,10 @@ def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
     Raises:
         InputError: The data has a form, a length or a text that cannot be scored.
     """
+    return _unsliced(_reader(data, responses))
+
+
+def _reader(data: Data, responses: Data) -> pa.RecordBatchReader:
     if responses is not None:
         return _pairs(data, responses).to_reader()
     if isinstance(data, pa.RecordBatchReader):
@@ -47,6 +51,30 @@ def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
         f"cannot score a {_kind(data)}: give two lists of strings, a list of dicts or of chats, a "
         f"pyarrow Table, a pandas or polars DataFrame, or a datasets.Dataset"
     )
+
+
+def _unsliced(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """The same, without slices of what the engine's Arrow reads only whole."""
+    if not any(_fixed_structs(field.type) for field in reader.schema):
+        return reader
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            all_rows = pa.array(range(len(batch)))
+            columns = [
+                column.take(all_rows) if _fixed_structs(column.type) else column
+                for column in batch.columns
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _fixed_structs(kind: pa.DataType) -> bool:
+    """Whether there is a list of fixed length of structs in it, at any depth."""
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_struct(kind.value_type):
+        return True
+    return any(_fixed_structs(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def _stream(data: Data) -> pa.RecordBatchReader:
