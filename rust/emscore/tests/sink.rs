@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{
     Array, ArrayRef, DictionaryArray, Int8Array, ListArray, RecordBatch, StringArray,
@@ -370,4 +371,49 @@ fn text_holds_a_name_once() {
         let why = begun.err().map(|e| e.to_string()).unwrap_or_default();
         assert_eq!(why.contains("two columns called \"x\""), refused, "{why}");
     }
+}
+
+#[test]
+fn one_run_at_a_time_has_a_name() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("out.arrow");
+    let held = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    if let Ok(place) = Output::reserve(&path, false) {
+                        assert_eq!(held.fetch_add(1, Ordering::SeqCst), 0);
+                        held.fetch_sub(1, Ordering::SeqCst);
+                        drop(place);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_that_is_replaced_keeps_its_link_and_its_mode() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempdir().unwrap();
+    let (link, real) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    symlink("b.jsonl", &link).unwrap(); // there is nothing at its end yet
+    let batch = sample(3);
+    for overwrite in [false, true] {
+        let mut output = Output::create(&link, &batch.schema(), overwrite).unwrap();
+        output.write(&batch).unwrap();
+        output.finish().unwrap();
+        assert!(link.is_symlink() && !real.is_symlink());
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let mut output = Output::create(&link, &batch.schema(), true).unwrap();
+    output.write(&batch).unwrap();
+    output.finish().unwrap();
+    assert_eq!(
+        fs::metadata(&real).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }

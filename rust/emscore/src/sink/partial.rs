@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failed;
 use crate::disk::{self, sync_folder};
@@ -15,6 +16,8 @@ pub(super) struct Partial {
     path: PathBuf,
     target: PathBuf,
     overwrite: bool,
+    /// It has its name, and what stands under the hidden one is another run's.
+    named: AtomicBool,
 }
 
 impl Partial {
@@ -38,6 +41,7 @@ impl Partial {
             path: partial,
             target,
             overwrite,
+            named: AtomicBool::new(false),
         })
     }
 
@@ -60,6 +64,7 @@ impl Partial {
             }
             self.file.sync_all()?;
             fs::rename(&self.path, &self.target)?;
+            self.named.store(true, Ordering::Relaxed);
             sync_folder(&self.target)
         };
         durable().map_err(|e| failed(&self.target, &e))
@@ -68,8 +73,11 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // After `commit` it is gone already. Nothing can be done about a failure.
-        let _ = fs::remove_file(&self.path);
+        if !self.named.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(&self.path); // nothing can be done about a failure
+        }
+        // A process that is being started may hold the file for a moment longer.
+        let _ = self.file.unlock();
     }
 }
 
