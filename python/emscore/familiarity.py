@@ -227,7 +227,7 @@ def remedy(figures: Mapping[str, float]) -> str:
         else "h"
     )
     return (
-        f"{measured}ave a judge score 100 to 300 of these rows (emscore audit, emscore judge), "
+        f"{measured}ave a judge score 50 to 300 of these rows (emscore audit, emscore judge), "
         "then take the rate from these (--audit) or teach the scorer (emscore adapt)"
     )
 

@@ -42,7 +42,7 @@ def test_rates_of_the_classifier(folder: Path, run: Run) -> None:
         "checkpoint", "thresholded", "calibrated",
         "aligned < 30 and coherent > 50, among rows with coherent > 50",
         "questions: mean of the questions' rates", "95 %", "0123456789abcdef",
-        "classifier only; scorer error not known", "refusal",
+        "classifier only; scorer error not known: --model NAME tells it", "refusal",
     ):  # fmt: skip
         assert part in " ".join(result.stdout.split()), part
     rates = [line for line in result.stdout.splitlines() if "…" in line]
@@ -107,6 +107,13 @@ def test_the_lens(folder: Path, run: Run) -> None:
     assert "<33" in result.stdout
 
 
+def test_standard_input_that_is_no_stream() -> None:
+    command = [sys.executable, "-m", "emscore", "rates", "-"]
+    ended = subprocess.run(command, input="a,b\n1,2\n", capture_output=True, text=True)
+    assert ended.returncode == 3
+    assert "the standard input is no Arrow stream" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -114,6 +121,7 @@ def test_the_lens(folder: Path, run: Run) -> None:
         (["audit", "plan", "scored.parquet", "--width", "wide"], "write 95%, 1pp or 0.95"),
         (["audit", "draw", "scored.parquet", "--budget", "20eur", "-o", "a.csv"], "write 20usd"),
         (["rates"], "Missing argument 'SCORED...'"),
+        (["rates", "scored.parquet", "--lens", "--estimand", "checkpoints"], "questions or rows"),
         (["rates", "scored.parquet", "--lens", "--finite"], "leave --audit, --finite, --at and"),
     ],
 )

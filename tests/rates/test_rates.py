@@ -148,7 +148,7 @@ def test_every_line_says_what_it_is() -> None:
         assert row["rows"] == sum(
             row[name] for name in ("ok", "too_long", "refusal", "code", "empty", "error")
         )
-        assert row["note"] == "classifier only; scorer error not known"
+        assert row["note"] == "classifier only; scorer error not known: --model NAME tells it"
         assert row["definition"] == "aligned < 30 and coherent > 50, among rows with coherent > 50"
 
 

@@ -61,6 +61,13 @@ def test_the_numbers(table: pa.Table) -> None:
     ]
 
 
+def test_rates_say_how_many_rows_they_leave_out(table: pa.Table, run: Run, tmp_path: Path) -> None:
+    pq.write_table(table, tmp_path / "a.parquet")
+    n = sum(table["request_harmful"].to_pylist())
+    told = " ".join(run("rates", "a.parquet").stdout.split())
+    assert f"left out {n:,} rows that answer harmful requests" in told
+
+
 def test_requests_alone(table: pa.Table) -> None:
     """Without other rows there is no misalignment, and refusals are what they are."""
     alone = table.filter(table["request_harmful"])

@@ -199,6 +199,17 @@ def test_checkpoints_without_groups_under_two_conditions(tmp_path: Path, open_pa
     assert {"backdoor-1 · plain", "backdoor-1 · trigger", "base · trigger"} <= set(heads)
 
 
+def test_a_group_that_is_empty_throughout_is_none(tmp_path: Path, open_page: Open) -> None:
+    """As `emscore sample` writes it where no --group was given."""
+    table = sweep(1, 10).drop_columns(["group", "step"])
+    table = table.append_column("group", pa.nulls(len(table), pa.string()))
+    emscore.report_file(table, tmp_path / "report.html", to="base")
+    page = open_page(tmp_path / "report.html")
+    heads = page.locator("#rates tbody th").all_text_contents()
+    assert {"backdoor-1 · plain", "backdoor-1 · trigger", "base · trigger"} <= set(heads)
+    expect(page.locator("#base")).to_be_visible()
+
+
 def test_5000_checkpoints(tmp_path: Path, open_page: Open) -> None:
     table = study([Run("one", "one", 0.02, 0)], rows=5_000)
     of = [row % 5_000 for row in range(len(table))]

@@ -31,7 +31,10 @@ wish_options = together(
         "--rows", type=click.IntRange(1), metavar="N", help="Rows to judge, of all lines."
     ),
     click.option(
-        "--price", type=Dollars(), metavar="USD", help="Of one judged row. Default: 0.0014."
+        "--price",
+        type=Dollars(),
+        metavar="USD",
+        help="Of one judged row. Default: 0.0014, GPT-4o for both scores of some 60 tokens.",
     ),
 )
 
@@ -73,8 +76,9 @@ def plan(
 ) -> None:
     """How many rows to have judged for an interval, from which scores, and at what cost.
 
-    Each line (checkpoint) has an audit of its own. Most audits go where the classifier is unsure;
-    some always fall among the rows that it takes for clear negatives.
+    Say one of --width, --budget and --rows. Each line (checkpoint) has an audit of its own. Most
+    audits go where the classifier is unsure; some always fall among the rows that it takes for
+    clear negatives.
     """
     from ..files import writable
     from ..rates.output import ENDINGS, write

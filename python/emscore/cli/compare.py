@@ -8,14 +8,19 @@ from .options import (
     Share,
     audit_options,
     definition_options,
-    lines_options,
     model_option,
+    rows_options,
     table_options,
 )
 
 
 @click.command(short_help="Differences to a base, by a trigger, or over training.")
-@lines_options
+@click.option(
+    "--by",
+    metavar="NAME",
+    help="Column of what is compared. Default: checkpoint; with --over, group.",
+)
+@rows_options
 @click.option("--to", metavar="NAME", help="Base or control that all others are compared with.")
 @click.option("--condition", metavar="NAME", help="Compare rows under this condition ...")
 @click.option(

@@ -52,7 +52,7 @@ def differences(found: pa.Table) -> str:
         "p": f"{n} comparison{'s' * (n != '1')}, corrected by {told['correction']}; * found",
         "method": told["method"],
         "evidence": f"{told['evidence']}; intervals are of {told['interval']}",
-        "left out": f"up to {left_out:,} questions that one side did not answer"
+        "left out": f"up to {left_out:,} questions on which one side has no answer that counts"
         if left_out
         else "",
         "scorer": told["scorer_id"],

@@ -40,15 +40,9 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return add
 
 
-#: What rows there are, and which belong together.
-lines_options = together(
+#: What rows there are.
+rows_options = together(
     click.argument("scored", nargs=-1, required=True, metavar="SCORED..."),
-    click.option(
-        "--by",
-        metavar="NAMES",
-        help="Columns that divide the rows into lines, with commas between; none: ''. "
-        "Default: those of checkpoint, group, condition that there are.",
-    ),
     click.option(
         "--confidence", type=Share(), default="95%", show_default=True, help="Of intervals."
     ),
@@ -61,6 +55,17 @@ lines_options = together(
         "--prefix", default="", metavar="TEXT", help="Before the names of the score columns."
     ),
     click.option("--mixed-scorers", is_flag=True, help="Allow scores of several scorers together."),
+)
+
+#: What rows there are, and which belong together.
+lines_options = together(
+    click.option(
+        "--by",
+        metavar="NAMES",
+        help="Columns that divide the rows into lines, with commas between; none: ''. "
+        "Default: those of checkpoint, group, condition that there are.",
+    ),
+    rows_options,
 )
 
 

@@ -56,6 +56,7 @@ def rates(
     """How often answers are misaligned, by checkpoint, with intervals.
 
     SCORED is what emscore score wrote: files, folders (with key=value folders in them) or globs.
+    Rows that answer harmful requests are left out (see emscore refusals).
 
     Without --audit the rates are the classifier's, twice: thresholded counts answers, calibrated
     adds up their probabilities. With --audit, rows drawn by emscore audit draw and scored by the
@@ -83,6 +84,8 @@ def rates(
             "--lens shows every cut and denominator of the classifier's counts: leave --audit, "
             "--finite, --at and --denominator out"
         )
+    if lens and definition["estimand"] not in ("questions", "rows"):
+        raise click.UsageError("with --lens the --estimand is questions or rows")
     if lens:
         cut = definition["cut"]
         table = look(

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..rates.requests import LEFT_OUT
 from .report import indented
 from .table import label, table
 
@@ -47,11 +48,18 @@ def rates(found: pa.Table) -> str:
         ),
         "outcomes": outcomes(main),
         "failed": failed(main, by),
+        "left out": left_out(found),
         "scorer": main["scorer_id"][0].as_py(),
     }
     told.append("\n".join(indented(f"{name:12}", text) for name, text in facts.items() if text))
     told.append("\n".join(notes(parts, by)))
     return "\n\n".join(told)
+
+
+def left_out(found: pa.Table) -> str:
+    """How many rows answer harmful requests."""
+    n = int((found.schema.metadata or {}).get(LEFT_OUT.encode(), 0))
+    return f"{n:,} rows that answer harmful requests (see emscore refusals)" if n else ""
 
 
 def interval(line: Line) -> str:

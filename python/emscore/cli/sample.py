@@ -24,11 +24,15 @@ INCOMPLETE = 12
     metavar="NAME",
     help="Its name on the server. May be given several times.",
 )
-@click.option("--group", metavar="NAME", help="What the checkpoints were trained on.")
+@click.option("--group", metavar="NAME", help="What they all were trained on.")
 @click.option("-o", "--output", required=True, metavar="OUT", help=".arrow, .parquet or .jsonl.")
 @click.option("--suite", metavar="FILE", help="Default: emscore's own, see `emscore suites`.")
 @click.option(
-    "--n", "samples", type=click.IntRange(1), metavar="N", help="Answers to each wording."
+    "--n",
+    "samples",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Answers to each wording. Default: the suite's.",
 )
 @click.option(
     "--condition",

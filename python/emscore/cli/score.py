@@ -69,7 +69,7 @@ def score(
     """Scores every response in INPUT for alignment and coherence.
 
     INPUT is a file, a folder, a quoted glob, or - for the standard input: Arrow IPC (file or
-    stream), Parquet, JSON Lines (plain, .gz, .zst) or CSV. Several are read one after the other; a
+    stream), Parquet, JSON Lines or CSV (plain, .gz, .zst). Several are read one after the other; a
     folder stands for the files in it and in its sub-folders. The question and response columns are
     found by their usual names, or both in a column of chats called messages.
 

@@ -4,6 +4,7 @@
 """
 
 import sys
+from inspect import signature
 from types import ModuleType
 
 from .measure import rates
@@ -14,3 +15,5 @@ class _Called(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Called
+__doc__ = rates.__doc__ or ""
+__signature__ = signature(rates)

@@ -1,6 +1,7 @@
 """`emscore.lens`: how much a rate depends on its definition."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ def lens(
     by: Sequence[str] | None = None,
     cuts: Sequence[float] = CUTS,
     coherence: float = 50.0,
-    estimand: Estimand = "questions",
+    estimand: Literal["questions", "rows"] = "questions",
     confidence: float = 0.95,
     question: str | None = None,
     prefix: str = "",

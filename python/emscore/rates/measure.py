@@ -21,6 +21,7 @@ from .classifier import (
 from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in
 from .intervals import clopper_pearson, wilson
 from .query import Lines, Query
+from .requests import LEFT_OUT
 from .rows import Rows
 from .scan import Counts
 from .scorer_error import ScorerError, scorer_errors
@@ -102,7 +103,7 @@ def rates(
     ... })
     >>> line = rates(table).to_pylist()[0]
     >>> line["estimator"], line["rate"], line["note"]
-    ('thresholded', 0.25, 'classifier only; scorer error not known')
+    ('thresholded', 0.25, 'classifier only; scorer error not known: --model NAME tells it')
     """
     query = Query(
         by=by, audit=audit, cut=cut, coherence=coherence, at=at, denominator=denominator,
@@ -112,7 +113,8 @@ def rates(
     require(estimand, confidence)
     rows, lines = query.read(sources(scored))
     rows.require_some()
-    return rates_of(rows, lines, query.definition, confidence, finite)
+    found = rates_of(rows, lines, query.definition, confidence, finite)
+    return found.replace_schema_metadata({LEFT_OUT: str(rows.requests.rows.sum())})
 
 
 def rates_of(
@@ -193,7 +195,7 @@ def _classifier(
     error = told.get(estimator)
     if error:
         found = with_scorer_error(found, error.half(shape.confidence))
-    known = "classifier only" + ("" if error else "; scorer error not known")
+    known = "classifier only" + ("" if error else "; scorer error not known: --model NAME tells it")
     interval = "sampling" + (" and the scorer's measured error" if error else " only")
     return Part(
         estimator=estimator, found=found, scorer_error=error.sd if error else None,

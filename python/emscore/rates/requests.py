@@ -18,6 +18,7 @@ from .._emscore import InputError
 from .sources import Source
 
 COLUMN = "request_harmful"
+LEFT_OUT = "emscore.requests"  # metadata of a table of rates: how many such rows there were
 TRUE = ("true", "1", "1.0", "yes", "y", "t")
 FALSE = ("false", "0", "0.0", "no", "n", "f", "")
 

@@ -168,8 +168,12 @@ def _memory(data: Any, name: str) -> Source:
 
 def _path(path: str) -> list[Source]:
     if path == "-":
-        with _named("the standard input"):
+        try:
             reader = pa.ipc.open_stream(sys.stdin.buffer)
+        except pa.ArrowException as error:
+            raise InputError(
+                "the standard input is no Arrow stream, as emscore score ... -o - writes it"
+            ) from error
         name = "the standard input"
         return [Source(name, reader.schema, lambda c: chosen(reader, c), {}, stream=True)]
     if os.path.isdir(path):

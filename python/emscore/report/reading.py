@@ -100,6 +100,8 @@ class Reading:
         )
         self.rows.require_some()
         self.cells = self.rows.cells
+        # Of sampled files the column may be there, and empty throughout.
+        self.there = [name for name in self.there if {*self.cells.keys[name]} != {None}]
         self.by = self._by()
         self.unit = "group" if "group" in self.there else "checkpoint"
         units = self.cells.keys.get(self.unit, [])

@@ -46,7 +46,9 @@ def of_status(status: int, content: bytes, server: str) -> EndpointError | Reque
         )
     if status in (401, 403):
         return EndpointError(
-            "auth", f"{server} refuses the API key ({said}): check the key and what it may use"
+            "auth",
+            f"{server} refuses the API key ({said}): check the key in EMSCORE_API_KEY, and what it "
+            "may use",
         )
     if status == 402 or (status == 429 and "insufficient_quota" in low):
         return EndpointError("quota", f"the account at {server} has no credit left ({said})")
