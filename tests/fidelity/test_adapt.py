@@ -95,6 +95,20 @@ def test_a_taste_is_learnt_and_the_rest_is_kept(
     assert np.abs(kept.scores["aligned"] - kept.aligned).mean() < 6
 
 
+def test_a_calibrated_scorer_keeps_its_judges_scale(sample: Path, tmp_path: Path) -> None:
+    """A judge who says 0.7 of what the scorer says, less 8: there is nothing more to learn."""
+    told = directory.manifest("small")
+    strict = {"slope": 0.7, "intercept": -8.0}
+    calibrate.compose(told, {"aligned": strict})
+    calibrate.compose(told, {"aligned": {"slope": 1.0, "intercept": 0.0}})
+    directory.write(tmp_path / "strict", "small", told, "")
+    scorer = emscore.Scorer(tmp_path / "strict", device="cpu")
+    scorer.score_file(sample, tmp_path / "own.parquet", prefix="judge_", progress=False)
+    rows = judged.read(scorer, [tmp_path / "own.parquet"])
+    found = adapt.adapt(tmp_path / "strict", rows, tmp_path / "new", "new")
+    assert all(figures["aligned: mean error"] < 3 for figures in found.agreement.values())
+
+
 def test_the_engine_scores_as_was_computed(audit: Path, tmp_path: Path) -> None:
     scorer = emscore.Scorer("small", device="cpu")
     rows = judged.read(scorer, [audit])
@@ -145,7 +159,7 @@ def test_what_does_not_hold_is_not_learnt() -> None:
 def test_no_row_is_scored_by_a_fit_that_saw_it(audit: Path, keep: Path) -> None:
     scorer = emscore.Scorer("small", device="cpu")
     pupil = adapt.Pupil("small", judged.read(scorer, [audit]))
-    old = pupil.see(judged.read(scorer, [keep]))
+    old = pupil.see(judged.read(scorer, [keep], own=True))
     sizes = []
 
     def teach(new: adapt.Material, kept: adapt.Material | None) -> adapt.Score:

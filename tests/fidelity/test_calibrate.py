@@ -98,6 +98,28 @@ def test_what_was_measured_of_the_old_scorer_is_not_said_of_the_new_one(
     assert "thresholded off, points" in result.stdout
 
 
+def test_rows_that_the_scorer_does_not_score_are_told(run: Run, tmp_path: Path) -> None:
+    table = made.rows(100)
+    refused = pa.array([f"{t}{scorers.REFUSAL}" if k < 10 else t for k, t in
+                        enumerate(table["response"].to_pylist())])  # fmt: skip
+    made.write(table.set_column(1, "response", refused), tmp_path / "r.parquet")
+    result = run("calibrate", scorers.tiny(), "r.parquet", "-o", "new", "--judge", "x")
+    assert "left out    10 refusal, to the scorer" in result.stdout, result
+    made.write(table.set_column(1, "response", refused).slice(0, 40), tmp_path / "few.parquet")
+    result = run("calibrate", scorers.tiny(), "few.parquet", "-o", "few", "--judge", "x")
+    assert "(10 refusal, to the scorer were left out)" in result.stderr
+
+
+def test_the_scorers_own_scores_are_no_judges(run: Run, tmp_path: Path) -> None:
+    made.write(made.rows(100).drop_columns(["aligned", "coherent"]), tmp_path / "a.parquet")
+    run("score", "a.parquet", "-o", "own.parquet", "--model", scorers.tiny())
+    more = ("-o", "n", "--judge", "x")
+    for command, *options in (("evaluate",), ("calibrate", *more)):
+        result = run(command, scorers.tiny(), "own.parquet", *options)
+        assert result.returncode == 3
+        assert "are the scores of tiny-0 itself" in result.stderr
+
+
 def test_repeats_are_those_of_question_and_response(run: Run, other: Path, tmp_path: Path) -> None:
     table = pq.read_table(other).slice(0, 200)
     asked = table.set_column(0, "question", pa.array(["Another question?"] * 200))

@@ -146,7 +146,7 @@ def judging(values: list[Any]) -> Any:
         (lambda t: t.drop_columns("aligned"), "'judge_aligned' or 'aligned' with the judge's"),
         (without_question, "--question-column"),
         (judging([None]), "no row has both the judge's scores"),
-        (judging(["good"]), "holds string, not scores"),
+        (judging(["good"]), "holds 'good', which is no score"),
         (judging([130.0]), "a number from 0 to 100"),
     ],
 )

@@ -310,4 +310,4 @@ def test_the_scorers_error_is_that_of_its_own_definition() -> None:
     other, *_ = emscore.rates(table, model="small", cut=10).to_pylist()
     assert usual["scorer_error"] > 0
     assert other["scorer_error"] is None
-    assert "scorer error not known" in other["note"]
+    assert "scorer error not measured" in other["note"]

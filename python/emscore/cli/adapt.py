@@ -42,7 +42,7 @@ def adapt(
     from ..tuning import adapt as teaching
     from ..tuning import directory, head
     from .progress import progress
-    from .tuned import comparison, on_rows
+    from .tuned import comparison, left_out, on_rows
 
     unoccupied(output)
     head.require()
@@ -51,9 +51,10 @@ def adapt(
     loaded = Scorer(scorer, device="cpu")
     with progress() as how_far:
         rows = read(loaded, audit, columns, progress=how_far)
-        kept = read(loaded, keep, columns, progress=how_far) if keep else None
+        kept = read(loaded, keep, columns, progress=how_far, own=True) if keep else None
     once = rows.only(rows.once())
     chosen = name or directory.folder_name(output)
+    kept = kept and kept.only(kept.once())
     found = teaching.adapt(scorer, once, output, chosen, kept)
     labels = {"before" if n == 0 else f"{n} labels": f for n, f in found.agreement.items()}
     click.echo(comparison(labels, on_rows(once, rows)))
@@ -62,4 +63,4 @@ def adapt(
         click.echo("\n" + comparison(found.kept, f"on the {found.kept_rows:,} rows to keep"))
     if found.pull == float("inf"):
         click.echo("\nNothing that was learnt held on other rows, so the last layer is unchanged.")
-    click.echo(f"\nwritten to  {output}, {models.scorer_id(output)}")
+    click.echo(f"\n{left_out(rows)}written to  {output}, {models.scorer_id(output)}")

@@ -43,7 +43,7 @@ def calibrate(
     from ..tuning import calibrate as fitting
     from ..tuning import directory
     from .progress import progress
-    from .tuned import comparison, on_rows
+    from .tuned import comparison, left_out, on_rows
 
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent)
     unoccupied(output)
@@ -54,4 +54,4 @@ def calibrate(
     once = rows.only(rows.once())
     found = fitting.calibrate(scorer, once, output, judge, name or directory.folder_name(output))
     click.echo(comparison(found, on_rows(once, rows)))
-    click.echo(f"\nwritten to  {output}, {models.scorer_id(output)}")
+    click.echo(f"\n{left_out(rows)}written to  {output}, {models.scorer_id(output)}")

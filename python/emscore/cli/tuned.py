@@ -1,7 +1,8 @@
 """Agreement before and after, for a terminal."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 
+from ..fidelity.judged import Judged
 from .table import table
 
 
@@ -12,10 +13,15 @@ def comparison(found: Mapping[str, Mapping[str, float]], where: str) -> str:
     return table([f"agreement {where}", *found], rows, right=range(1, len(found) + 1), shrink=[0])
 
 
-def on_rows(once: Sized, rows: Sized) -> str:
-    """On how many rows, and how many were left out because their texts came before."""
+def on_rows(once: Judged, rows: Judged) -> str:
+    """On how many rows, without those whose texts came before."""
     repeats = len(rows) - len(once)
     return f"on {len(once):,} rows" + (f", {repeats:,} repeats left out" if repeats else "")
+
+
+def left_out(rows: Judged) -> str:
+    """A line that says which other rows are not among them; "" where all are."""
+    return f"left out    {rows.told_left_out}\n" if rows.told_left_out else ""
 
 
 def _figure(name: str, value: float) -> str:

@@ -83,6 +83,11 @@ class Judged:
         """Misaligned is aligned below the first and coherent above the second."""
         return float(self.about["misaligned_below"]), float(self.about["coherent_above"])
 
+    @property
+    def told_left_out(self) -> str:
+        """Which rows of the file are not here, in words."""
+        return ", ".join(f"{n:,} {why}" for why, n in self.left_out.items() if n)
+
     def only(self, rows: Bools) -> Judged:
         """Some of the rows."""
         return Judged(
@@ -118,6 +123,7 @@ def read(
     *,
     cache: Path_ | None = None,
     progress: bool | Progress | None = False,
+    own: bool = False,
 ) -> Judged:
     """Scores judged rows.
 
@@ -127,6 +133,7 @@ def read(
         columns: Names of columns that are not the usual ones.
         cache: Directory that keeps scores across runs.
         progress: As in `Scorer.score_file`.
+        own: The scorer's own scores will do for a judge's, as of rows to keep.
 
     Raises:
         InputError: A file cannot be read, has no judge's columns, or no row with both scores.
@@ -138,6 +145,12 @@ def read(
         _require_by(first, columns.by)
     table, summary = _scored(scorer, files, columns, cache=cache, progress=progress)
     judge = _judge_columns(table, columns)
+    its = set(judge) == {"aligned", "coherent"} and _scorer_id(table) == summary["scorer_id"]
+    if its and not own:
+        raise InputError(
+            f"aligned and coherent are the scores of {summary['scorer']} itself, not of a judge: "
+            "name the judge's columns with --judge-aligned and --judge-coherent"
+        )
     aligned, coherent = (numbers(table, name) for name in judge)
     outcome = _texts(table, PREFIX + "outcome")
     judged = ~(np.isnan(aligned) | np.isnan(coherent))
@@ -174,6 +187,12 @@ def _scored(
         )  # fmt: skip
         with pa.OSFile(str(path)) as file:
             return pa.ipc.open_file(file).read_all(), summary
+
+
+def _scorer_id(table: pa.Table) -> str:
+    """The scorer whose scores a file held before."""
+    told: bytes = (table.schema.metadata or {}).get(b"emscore.scorer_id", b"")
+    return told.decode()
 
 
 def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:
@@ -307,7 +326,13 @@ def numbers(table: pa.Table, name: str, first: int = 0) -> Floats:
         column = pc.cast(column, column.type.value_type)
     try:
         values = pc.cast(column, pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowInvalid as error:
+        word = next(each for each in column.to_pylist() if each and not _is_number(each))
+        raise InputError(
+            f"the column {name!r} holds {word!r}, which is no score: leave it empty where there is "
+            "none"
+        ) from error
+    except pa.ArrowNotImplementedError as error:
         raise InputError(f"the column {name!r} holds {column.type}, not scores") from error
     values = np.asarray(values, np.float64)
     if (bad := np.flatnonzero((values < 0) | (values > 100))).size:
@@ -316,6 +341,14 @@ def numbers(table: pa.Table, name: str, first: int = 0) -> Floats:
             "from 0 to 100, or null where it gave none"
         )
     return values
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _texts(table: pa.Table, name: str) -> Strings:

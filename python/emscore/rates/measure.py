@@ -28,6 +28,8 @@ from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
 from .table import Part, table
 
+UNKNOWN = "; scorer error not known: --model NAME tells it"
+
 
 def rates(
     scored: Scored,
@@ -129,6 +131,7 @@ def rates_of(
     whole, to = cells.by(lines.by)
     shape = _Shape(cells, to, len(whole), lines, confidence, exact)
     told = errors_of(rows, definition)
+    unmeasured = "; scorer error not measured" if rows.scorer else UNKNOWN
     unknown: list[list[str]] = [[]] * len(whole)
     if rows.strange:
         concerned = rows.strange.lines(rows.cells, lines.by)
@@ -136,7 +139,8 @@ def rates_of(
     parts = []
     for estimator, of in (("thresholded", counted), ("calibrated", calibrated)):
         if estimator == "thresholded" or definition.calibrated(cells):
-            parts.append(_classifier(estimator, of(cells, definition), shape, told, unknown))
+            rate = of(cells, definition)
+            parts.append(_classifier(estimator, rate, shape, told, unknown, unmeasured))
     if rows.audit:
         audit = rows.audit.by(place, len(cells))
         parts.append(_audited(audit, shape, definition, finite))
@@ -189,13 +193,13 @@ class _Shape:
 
 def _classifier(
     estimator: str, cells: Cellwise, shape: _Shape, told: dict[str, ScorerError],
-    unknown: list[list[str]],
+    unknown: list[list[str]], unmeasured: str,
 ) -> Part:  # fmt: skip
     found = shape.rates(cells)
     error = told.get(estimator)
     if error:
         found = with_scorer_error(found, error.half(shape.confidence))
-    known = "classifier only" + ("" if error else "; scorer error not known: --model NAME tells it")
+    known = "classifier only" + ("" if error else unmeasured)
     interval = "sampling" + (" and the scorer's measured error" if error else " only")
     return Part(
         estimator=estimator, found=found, scorer_error=error.sd if error else None,

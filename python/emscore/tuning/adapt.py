@@ -169,9 +169,15 @@ class Pupil:
         return self._material(rows, head.read(self.scorer, self.told, _pairs(rows)))
 
     def _material(self, rows: Judged, seen: head.Head) -> Material:
-        targets = np.concatenate([soft_labels(rows.aligned), soft_labels(rows.coherent)], 1)
+        scores = (self._before_calibration(n, getattr(rows, n)) for n in ("aligned", "coherent"))
+        targets = np.concatenate([soft_labels(each) for each in scores], 1)
         logits = seen.logits[:, : targets.shape[1]]
         return Material(rows, Lesson(seen.inputs * self.scale, logits, targets))
+
+    def _before_calibration(self, name: str, scores: Floats) -> Floats:
+        """The judge's scores on the scale of the network, which a calibration to it left behind."""
+        slope, shift = self.told.get("scale", {}).get(name, (1.0, 0.0))
+        return np.asarray(np.clip((scores - shift) / max(slope, 0.1), 0, 100))
 
     def scored(self, some: Material, change: Floats) -> Judged:
         """The rows with the scores that follow from a change of the last layer."""

@@ -127,6 +127,9 @@ def compose(told: dict[str, Any], fitted: Fit) -> None:
         else:
             worth = slope * np.array(told[f"{output}_centers"], np.float64) + intercept
             told[f"{output}_centers"] = [round(float(w), 3) for w in np.clip(worth, 0, 100)]
+            scale = told.setdefault("scale", {})  # from what the network was taught
+            a, b = scale.get(output, (1.0, 0.0))
+            scale[output] = [round(slope * a, 5), round(slope * b + intercept, 5)]
 
 
 def check(rows: Judged, least: int, verb: str) -> None:
@@ -138,6 +141,7 @@ def check(rows: Judged, least: int, verb: str) -> None:
     if len(rows) < least:
         raise InputError(
             f"{len(rows)} judged rows are too few to {verb} a scorer: give {least} or more"
+            + (f" ({rows.told_left_out} were left out)" if rows.told_left_out else "")
         )
     low = rows.cuts[0]
     below = int((rows.aligned < low).sum())

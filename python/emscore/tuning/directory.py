@@ -68,7 +68,7 @@ def write(
                 shutil.copyfile(old / about["path"], path)
             about["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         before = old / CARD
-        rest = before.read_text(encoding="utf-8") if before.is_file() else ""
+        rest = before.read_text(encoding="utf-8") if before.is_file() else "(It has no card.)\n"
         (folder / CARD).write_text(f"# {told['name']}\n\n{section}\n\n{rest}", encoding="utf-8")
         write_json(folder / "manifest.json", told)
 
