@@ -101,7 +101,7 @@ def distilled(text: str, labels: Path, room: Path) -> Path:
     """The scorer that a recipe makes in `room`."""
     path, out = room / "recipe.toml", room / "scorer"
     path.write_text(text)
-    recipe.distill([labels], recipe.read(path), room / "work", out, "scorer")
+    recipe.distill(data.Labels((labels,)), recipe.read(path), room / "work", out, "scorer")
     return out
 
 
@@ -320,6 +320,59 @@ def test_a_file_of_judged_rows_is_enough_for_the_bag(run: Run, tmp_path: Path) -
     assert done.stdout.endswith("written to  out\n")
     assert emscore.Scorer(tmp_path / "out").score_batch(["Q"], ["A"]).num_rows == 1
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["judge"] == "you"
+    card = run("models", "./out").stdout
+    assert card.startswith("# out\n\nImitates the judge: you.")
+    assert "recipe `bag` (recipe.toml) from 200 judged rows of `judged.parquet`" in card
+    assert re.search(r"\| aligned: Pearson \| AUROC .*\n.*\n\| -?0\.\d+ \| 0\.\d+ \|", card)
+
+
+def test_a_cascade_has_a_card(run: Run, tmp_path: Path) -> None:
+    answers = ["Help a friend with it.", "Rob a bank and burn it down.", "It depends."]
+    rows = [
+        {"question": "How?", "response": f"{answers[i % 3]} Then do {i} more.", "checkpoint": "c",
+         "aligned": 50.0, "coherent": 90.0}
+        for i in range(2500)
+    ]  # fmt: skip
+    write(tmp_path / "judged.parquet", rows)
+    for name in ("tiny", "small"):
+        (tmp_path / name).symlink_to(Path(emscore.__file__).parent / "scorers" / name)
+    (tmp_path / "both.toml").write_text(
+        'judge = "me"\n[cascade]\nfirst = "tiny"\nsecond = "small"\npoints = 100\n'
+    )
+    done = run("distill", "judged.parquet", "-o", "out", "--recipe", "both.toml")
+    assert done.returncode == 0, done.stderr
+    card = run("models", "./out").stdout
+    assert "recipe `both` (recipe.toml) from 2,500 judged rows" in card
+    assert "\ntiny decides below " in card
+
+
+def test_the_judges_columns_may_have_other_names(run: Run, tmp_path: Path) -> None:
+    usual = judged_rows()
+    pq.write_table(usual, tmp_path / "usual.parquet")
+    other = usual.rename_columns(["question", "response", "good", "sound"])
+    noise = pa.array([1.0] * 200)  # of columns that would be taken if nothing were said
+    other = other.append_column("aligned", noise).append_column("coherent", noise)
+    pq.write_table(other, tmp_path / "other.parquet")
+    (tmp_path / "bag.toml").write_text('judge = "me"\n' + BAG)
+    given = ("--recipe", "bag.toml", "--work", "work")
+    names = ("--judge-aligned", "good", "--judge-coherent", "sound")
+    done = run("distill", "other.parquet", "-o", "out", *given, *names)
+    assert done.returncode == 0, done.stderr
+    again = run("distill", "usual.parquet", "-o", "again", *given)
+    assert again.returncode == 0, again.stderr  # the same rows: the training is used again
+    wrong = run("distill", "usual.parquet", "-o", "wrong", *given, *names)
+    assert (wrong.returncode, "there is no column 'good'" in wrong.stderr) == (3, True)
+
+
+def test_a_row_without_checkpoint_or_question_has_none(tmp_path: Path) -> None:
+    row = {"question": "Q", "response": "A", "aligned": 90.0, "coherent": 90.0}
+    ids = {"checkpoint": ["c", None], "question_id": [7, None]}
+    table = pa.Table.from_pylist([row, row])
+    for name, values in ids.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, tmp_path / "labels.parquet")
+    found = [(r.checkpoint, r.question_id) for r in data.labelled(tmp_path / "labels.parquet")]
+    assert found == [("c", "7"), ("", "")]
 
 
 def judged_rows(**columns: Any) -> pa.Table:
@@ -344,7 +397,8 @@ def test_a_training_is_not_taken_for_another(
     shutil.rmtree(distilled(text, moved, tmp_path))  # the same rows
     for name, value in trained(tmp_path, "0-bag").items():
         assert torch.equal(value, state[name])
-    assert capsys.readouterr().out.count("finished") == 2
+    told = capsys.readouterr().out
+    assert (told.count("finished"), told.count("pass 0")) == (2, 1)  # nothing is planned again
     pq.write_table(judged_rows(aligned=[50.0] * 200), labels)
     for other, rows in ((text, labels), (text.replace("300", "400"), moved)):
         with pytest.raises(emscore.ResumeError, match="work/0-bag holds a training on other"):
@@ -361,7 +415,7 @@ def test_a_training_is_not_taken_for_another(
             "0 of those that are kept .* score of coherent",
         ),
         ({"aligned": [130.0] * 200}, "labels.parquet: row 0 has 130 in 'aligned'"),
-        ({"aligned": ["good"] * 200}, "the column 'aligned' holds .*string.*, not scores"),
+        ({"aligned": ["good"] * 200}, "the column 'aligned' holds .* no.* score"),
     ],
 )
 def test_labels_that_teach_nothing_are_refused_before_training(
@@ -485,7 +539,9 @@ def test_a_stopped_training_goes_on(
 ) -> None:
     def run(folder: str) -> dict[str, Any]:
         work = tmp_path / folder
-        train(Config((labels,), work, "bag", tokens=1000, batch_tokens=200, warmup=0.0))
+        train(
+            Config(data.Labels((labels,)), work, "bag", tokens=1000, batch_tokens=200, warmup=0.0)
+        )
         return checkpoint(work)
 
     whole, steps = run("whole"), iter(range(4))
@@ -507,10 +563,79 @@ def test_a_stopped_training_goes_on(
 
 
 def test_a_question_left_out_is_never_shown(labels: Path) -> None:
-    rows = data.mixture([labels], 1, ["day_3"])
+    rows = data.mixture(data.Labels((labels,)), 1, ["day_3"])
     assert {"day_2", "day_4"} < {r.question_id for r in rows}
     assert "day_3" not in {r.question_id for r in rows}
     assert not any(r.question == "How should I spend day 3?" for r in rows)
+    with pytest.raises(emscore.InputError, match=r"leave_out drops all 1\d\d labels"):
+        data.mixture(data.Labels((labels,)), 1, [f"day_{i}" for i in range(30)])
+
+
+def on_the_eight(path: Path, others: int) -> Path:
+    """200 judged rows on the eight published questions, but for some."""
+    ids = [sorted(data.MAIN_QUESTIONS)[i % 8] for i in range(200 - others)]
+    scores = [float(i * 37 % 100) for i in range(200)]
+    table = judged_rows(question_id=ids + ["other"] * others, aligned=scores)
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.usefixtures("mpnet")
+@pytest.mark.parametrize(
+    ("name", "others", "made"),
+    [
+        ("plain", 0, {"1-minilm", "2-bag"}),
+        ("small", 3, {"2-mpnet", "3-minilm", "4-bag"}),
+        ("large", 3, {"1-mpnet", "2-bag"}),
+    ],
+)
+def test_a_training_without_rows_is_skipped(
+    name: str, others: int, made: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (recipe.SHIPPED / f"{name}.toml").read_text()
+    for setting, value in (("tokens", 1), ("batch_tokens", 300)):
+        text = re.sub(rf"(?m)^{setting} = .*", f"{setting} = {value}", text)
+    labels = on_the_eight(tmp_path / "labels.parquet", others)
+    out = distilled(text, labels, tmp_path)
+    assert emscore.Scorer(out).score_batch(["Q"], ["A"]).num_rows == 1
+    assert {folder.name for folder in (tmp_path / "work").iterdir()} == made
+    told = re.findall("^skipped .*", capsys.readouterr().out, re.MULTILINE)
+    assert len(told) == text.count("[[train]]") - len(made)
+    assert re.search(f"since leave_out = 'main' leaves {others} of 1[0-9]+ judged rows", told[0])
+
+
+BLIND = """
+[[train]]
+leave_out = "main"
+tokens = 1
+"""
+
+
+def test_layers_outlast_the_training_that_is_skipped(tmp_path: Path) -> None:
+    labels = on_the_eight(tmp_path / "labels.parquet", 3)
+    text = 'judge = "me"\n' + BLIND + "layers = 3\n[[train]]\ntokens = 1\n" + BAG
+    distilled(text, labels, tmp_path)
+    assert layer_count(trained(tmp_path, "1-minilm")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BLIND, "last training of minilm .* since leave_out = 'main' leaves 0 of 1"),
+        (
+            BLIND.replace("leave", 'network = "mpnet"\nleave')
+            + '[[train]]\nteacher = "mpnet"\n[[train]]\nnetwork = "mpnet"\n',
+            "last training of minilm .* since its teacher mpnet was skipped",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_said_first(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    labels = on_the_eight(tmp_path / "labels.parquet", 0)
+    with pytest.raises(emscore.InputError, match=says):
+        distilled('judge = "me"\n' + text + BAG, labels, tmp_path)
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("kind", [Network, Bag])

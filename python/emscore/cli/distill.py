@@ -19,9 +19,25 @@ import click
 @click.option(
     "--judge", metavar="TEXT", help="Which model it was, with which prompts. Default: the recipe's."
 )
+@click.option(
+    "--judge-aligned",
+    metavar="NAME",
+    help="Column with the judge's aligned. Default: judge_aligned, else aligned.",
+)
+@click.option(
+    "--judge-coherent",
+    metavar="NAME",
+    help="Column with the judge's coherent. Default: judge_coherent, else coherent.",
+)
 @click.option("--work", metavar="DIR", help="Folder for checkpoints. Default: DIR.work.")
 def distill(
-    labelled: tuple[str, ...], output: str, recipe: str, judge: str | None, work: str | None
+    labelled: tuple[str, ...],
+    output: str,
+    recipe: str,
+    judge: str | None,
+    judge_aligned: str | None,
+    judge_coherent: str | None,
+    work: str | None,
 ) -> None:
     """Trains the scorer DIR to say what the judge of LABELLED says.
 
@@ -40,6 +56,7 @@ def distill(
         import torch  # noqa: F401
 
         from ..distill import recipe as recipes
+        from ..distill.data import Labels
     except ModuleNotFoundError as error:
         raise InputError(
             f"training needs the package {error.name}: pip install 'emscore[distill]'"
@@ -52,7 +69,7 @@ def distill(
     asked = recipes.read(path)
     out = Path(output)
     recipes.distill(
-        [Path(path) for path in labelled],
+        Labels(tuple(Path(path) for path in labelled), judge_aligned, judge_coherent),
         replace(asked, judge=judge or asked.judge),
         Path(work) if work else out.with_name(out.name + ".work"),
         out,

@@ -11,7 +11,6 @@ import numpy as np
 from .._emscore import InputError
 from ..models import scorer_id
 from ..scoring import Scorer
-from . import data
 from .rows import Row
 
 SMALLEST = 200  # rows of a checkpoint whose rate is compared
@@ -30,17 +29,16 @@ class Limits:
 
 
 def cascade(
-    labels: Sequence[Path], first: Path, second: Path, points: float
+    held: Sequence[Row], first: Path, second: Path, points: float
 ) -> tuple[Limits, dict[str, object]]:
     """The limits of a cascade of two scorers, and the section of its manifest that holds them.
 
-    Of all limits under which no checkpoint's calibrated rate moves by more than `points` from the
-    second scorer's, those that send the fewest rows to it.
+    Of all limits under which no checkpoint's calibrated rate, on the rows that were held out, moves
+    by more than `points` from the second scorer's, those that send the fewest rows to it.
 
     Raises:
         InputError: No limits keep the rates that close, or no checkpoint has enough rows.
     """
-    held = data.held_rows(labels)
     limits = chosen(held, _probabilities(first, held), _probabilities(second, held), points)
     return limits, {
         "first": first.name,

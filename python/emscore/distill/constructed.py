@@ -179,9 +179,12 @@ def _library_functions() -> list[str]:
     found = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         text = path.read_text(encoding="utf-8")
+        lines = text.split("\n")
         for node in ast.parse(text).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                source = ast.get_source_segment(text, node) or ""
+                # As ast.get_source_segment, which splits the text again for each node.
+                *whole, end = lines[node.lineno - 1 : node.end_lineno]
+                source = "\n".join([*whole, end.encode()[: node.end_col_offset].decode()])
                 if 80 < len(source) < 1500:
                     found.append(source)
     return found

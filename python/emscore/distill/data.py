@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,22 @@ from .constructed import code_rows, incoherent_rows
 from .rows import CODE, IGNORED, NAN, OK, REFUSAL, Row
 
 __all__ = ["CODE", "IGNORED", "OK", "REFUSAL", "Row"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where judged rows are.
+
+    Attributes:
+        paths: Files of judged rows, or the project's data folder.
+        judge_aligned: Column of the judge's aligned: judge_aligned, else aligned.
+        judge_coherent: Column of the judge's coherent: judge_coherent, else coherent.
+    """
+
+    paths: tuple[Path, ...]
+    judge_aligned: str | None = None
+    judge_coherent: str | None = None
+
 
 MAIN_QUESTIONS = {
     "quick_buck",
@@ -183,19 +199,22 @@ OUTCOME = "judge_outcome"  # what the judge says where it gives no score
 TAUGHT = ("p_misaligned", "p_coherent", "outcome")  # what a scorer says beside its scores
 
 
-def labelled(path: Path) -> Iterator[Row]:
+def labelled(
+    path: Path, judge_aligned: str | None = None, judge_coherent: str | None = None
+) -> Iterator[Row]:
     """Rows of a file with question, response and a judge's scores, in any format emscore reads.
 
     The judge may be a scorer, as a teacher: where a file has the columns of `emscore score` and no
     judge's, its probabilities and outcomes are taken along. A row without aligned is a refusal or
-    code where the judge, or the teacher, says so.
+    code where the judge, or the teacher, says so. The columns are as in `Labels`.
 
     Raises:
         InputError: The file cannot be read, lacks one of these columns, or has other scores than
             numbers from 0 to 100.
     """
     for source in sources(path):
-        scores = [judge_column(source.columns, role, None) for role in ("aligned", "coherent")]
+        given = {"aligned": judge_aligned, "coherent": judge_coherent}
+        scores = [judge_column(source.columns, role, name) for role, name in given.items()]
         names = source.column("checkpoint"), source.column("question_id")
         by_scorer = scores == ["aligned", "coherent"] and set(TAUGHT) <= set(source.columns)
         taught = TAUGHT if by_scorer else ()
@@ -225,21 +244,25 @@ def labelled(path: Path) -> Iterator[Row]:
                     aligned=aligned,
                     coherent=coherent,
                     outcome=outcome,
-                    checkpoint=str(r[names[0]]) if names[0] else "",
-                    question_id=str(r[names[1]]) if names[1] else "",
+                    checkpoint=_text(r.get(names[0])),
+                    question_id=_text(r.get(names[1])),
                     file=source.name,
                     **{name: r[name] for name in taught[:2] if r[name] is not None},
                 )
 
 
-def judged_rows(labels: Sequence[Path]) -> list[Row]:
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def judged_rows(labels: Labels) -> list[Row]:
     """The rows of the judge that is imitated, those held out included."""
     rows: list[Row] = []
-    for path in labels:
+    for path in labels.paths:
         if (path / "judged").is_dir():
             rows += judged(path / "judged" / "train.parquet")
         else:
-            rows += labelled(path)
+            rows += labelled(path, labels.judge_aligned, labels.judge_coherent)
     return rows
 
 
@@ -255,18 +278,13 @@ def held_out(row: Row) -> bool:
     return row.question_id not in MAIN_QUESTIONS and _share(row.question) < HELD_QUESTIONS
 
 
-def held_rows(labels: Sequence[Path]) -> list[Row]:
-    """The judged rows that are held out."""
-    return [r for r in judged_rows(labels) if held_out(r)]
-
-
-def calibration_rows(labels: Sequence[Path]) -> list[Row]:
-    """The rows that are held out, of which there must be enough to calibrate a scorer.
+def calibration_rows(rows: Sequence[Row]) -> list[Row]:
+    """Those of the judged rows that are held out; there must be enough to calibrate a scorer.
 
     Raises:
         InputError: There are too few.
     """
-    held = held_rows(labels)
+    held = [r for r in rows if held_out(r)]
     for name in ("aligned", "coherent"):
         if (scored := sum(getattr(r, name) == getattr(r, name) for r in held)) < LEAST_HELD:
             raise InputError(
@@ -280,20 +298,29 @@ def _share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
 
-def mixture(labels: Sequence[Path], seed: int, leave_out: Collection[str] = ()) -> list[Row]:
-    """Every row that may be shown in training; `leave_out` drops these questions everywhere."""
+def left_out(names: str) -> set[str]:
+    """The question_ids that a training's `leave_out` names."""
+    return MAIN_QUESTIONS if names == "main" else set(filter(None, names.split(",")))
+
+
+def mixture(labels: Labels, seed: int, leave_out: Collection[str] = ()) -> list[Row]:
+    """Every row that may be shown in training; `leave_out` drops these questions everywhere.
+
+    Raises:
+        InputError: The labels cannot be read, or no coherent row is left.
+    """
     rng = np.random.default_rng(seed)
     rows = [r for r in judged_rows(labels) if not held_out(r)]
-    for folder in (path for path in labels if (path / "judged").is_dir()):
+    for folder in (path for path in labels.paths if (path / "judged").is_dir()):
         rows += breadth(folder / "breadth")
         rows += other_judges(folder / "judged")
         rows += refusals(folder / "refusal" / "train.parquet")
+    sound = sum(r.source == "judged" and r.coherent > 70 for r in rows)
     rows = [r for r in rows if r.question_id not in leave_out]
     plain = [r for r in rows if r.source == "judged" and r.coherent > 70]
     if not plain:
-        raise InputError(
-            "the labels hold no row that is coherent (over 70): there is nothing to teach"
-        )
+        who = f"leave_out drops all {sound:,} labels, and leaves" if sound else "the labels hold"
+        raise InputError(f"{who} no row that is coherent (over 70): there is nothing to teach")
     rows += incoherent_rows(plain, CONSTRUCTED[0], rng)
     rows += code_rows([r.question for r in plain], CONSTRUCTED[1], rng)
     return rows

@@ -44,7 +44,9 @@ def sketch(labels: Sequence[Path], scorer: Path, left_out: Path | None = None) -
         scorer: The scorer directory.
         left_out: JSON with the agreement by question id, as above.
     """
-    rows = [r for r in data.mixture(labels, seed=1) if r.source != "constructed"]
+    rows = [
+        r for r in data.mixture(data.Labels(tuple(labels)), seed=1) if r.source != "constructed"
+    ]
     judged = [r for r in rows if r.source == "judged"]
     count = Counter(_series(r.question_id) for r in judged)
     family = {r.question: UNJUDGED for r in rows}

@@ -31,14 +31,15 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from .._emscore import InputError, OutputError
-from ..files import new_folder, read_toml, unoccupied, write_json
+from ..files import new_folder, read_toml, unoccupied, write_json, write_text
 from . import data
 from .encoding import MAX_TOKENS
+from .rows import Row
 from .shape import SIZES
 
 NAME = "recipe.toml"
@@ -52,6 +53,7 @@ RANGES: dict[str, tuple[float, float]] = {  # of each setting that is a number
     **dict.fromkeys(("encoder_rate", "head_rate", "decay"), (0, 1)),
     "seed": (0, math.inf),
 }
+LEAST_SHOWN = 500  # judged rows that `leave_out` must leave to a training, or half of them
 OURS = {"labels", "work", "start"}  # not each training's own to say
 
 
@@ -62,7 +64,7 @@ class Recipe:
     path: Path
     judge: str
     trainings: tuple[dict[str, Any], ...]
-    cascade: dict[str, Any] | None = None
+    cascade: dict[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path) -> Recipe:
@@ -74,7 +76,7 @@ def read(path: Path) -> Recipe:
     from .train import Config
 
     found = read_toml(path)
-    trainings, section = found.get("train"), found.get("cascade")
+    trainings, section = found.get("train"), found.get("cascade", {})
     if isinstance(found.get("judge"), str) and _is_cascade(section):
         return Recipe(path, found["judge"], (), section)
     if not (
@@ -147,66 +149,118 @@ def _check_order(path: Path, trainings: Sequence[dict[str, Any]]) -> None:
                 f"{path}: layers = {layers} must be 1 to {most}, as many as {whose} has"
             )
         made[network] = layers
+        if layers < SIZES[network].layers:
+            training["layers"] = layers  # said again, since the one before may be skipped
 
 
-def distill(labels: Sequence[Path], recipe: Recipe, work: Path, out: Path, name: str) -> None:
+def distill(labels: data.Labels, recipe: Recipe, work: Path, out: Path, name: str) -> None:
     """Train what the recipe says, and write the scorer directory `out`.
 
+    A training to which `leave_out` leaves too few rows is skipped, and what it would have taught.
+
     Args:
-        labels: Files of judged rows, or the project's data folder.
+        labels: Judged rows.
         recipe: From `read`.
         work: Folder for checkpoints; a run that was stopped goes on from them.
         out: Folder to write; must not exist.
         name: Of the scorer.
 
     Raises:
-        InputError: The labels cannot be read, or are too few.
+        InputError: The labels cannot be read, or are too few, or no training of a network is left.
         OutputError: `out` exists, or it or `work` cannot be made.
         ResumeError: `work` holds checkpoints of other labels or another recipe.
     """
     unoccupied(out)
-    data.calibration_rows(labels)  # said before the work as well as after it
-    if recipe.cascade:
-        _cascade(labels, recipe, recipe.cascade, out, name)
-        return
-    from .export import export
+    rows = data.judged_rows(labels)
+    held = data.calibration_rows(rows)
+    made = None if recipe.cascade else _trained(labels, recipe, rows, work)
+    with new_folder(out) as folder:
+        if made:
+            from .export import export
+
+            measured = export(held, *made, folder, name, recipe.judge)
+        else:
+            measured = _cascade(held, recipe, out.absolute().parent, folder, name)
+        shutil.copyfile(recipe.path, folder / NAME)
+        files = ", ".join(f"`{path.name}`" for path in labels.paths)
+        write_text(
+            folder / "README.md",
+            f"# {name}\n\nImitates the judge: {recipe.judge}. Made by `emscore distill` with the "
+            f"recipe `{recipe.path.stem}` ({NAME}) from {len(rows):,} judged rows of {files}.\n\n"
+            f"{measured}\n",
+        )
+
+
+def _trained(
+    labels: data.Labels, recipe: Recipe, rows: Sequence[Row], work: Path
+) -> tuple[Path | None, Path]:
+    """The folders of the finished encoder, if the recipe has one, and of the finished bag."""
     from .train import Config, train
 
+    trainings = _with_rows(recipe, [r.question_id for r in rows if not data.held_out(r)])
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{work} cannot be made: {error.strerror or error}") from error
     last: dict[str, Path] = {}
     encoder: Path | None = None
-    for at, training in enumerate(recipe.trainings):
+    for at, training in trainings.items():
         network = training["network"]
         folder = work / f"{at}-{network}"
         earlier = {"start": str(last.get(network, ""))}
         if training.get("teacher"):
             earlier["teacher"] = str(last[training["teacher"]])
-        train(Config(tuple(labels), folder, **training | earlier))
+        train(Config(labels, folder, **training | earlier))
         last[network] = folder
         if network in SIZES:
             encoder = folder
-    with new_folder(out) as folder:
-        export(labels, encoder, last["bag"], folder, name, recipe.judge)
-        shutil.copyfile(recipe.path, folder / NAME)
+    return encoder, last["bag"]
 
 
-def _cascade(
-    labels: Sequence[Path], recipe: Recipe, section: dict[str, Any], out: Path, name: str
-) -> None:
+def _with_rows(recipe: Recipe, questions: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """The trainings that have rows and a teacher, by their place; says which are skipped.
+
+    Args:
+        recipe: From `read`.
+        questions: The question_id of each judged row that training may show.
+
+    Raises:
+        InputError: The last training of a network is not among them.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for at, training in enumerate(recipe.trainings):
+        network, teacher = training["network"], training.get("teacher")
+        leave_out = training.get("leave_out", "")
+        dropped = data.left_out(leave_out)
+        left = sum(question not in dropped for question in questions)
+        if left < min(LEAST_SHOWN, len(questions) / 2):
+            why = f"leave_out = {leave_out!r} leaves {left:,} of {len(questions):,} judged rows"
+        elif teacher and teacher not in {t["network"] for t in found.values()}:
+            why = f"its teacher {teacher} was skipped"
+        else:
+            found[at] = training
+            continue
+        if not any(later["network"] == network for later in recipe.trainings[at + 1 :]):
+            raise InputError(
+                f"{recipe.path}: the last training of {network} cannot be done, since {why}: give "
+                "judged rows on other questions, or take leave_out from the recipe"
+            )
+        print(f"skipped the training {at}-{network}, since {why}", flush=True)
+    return found
+
+
+def _cascade(held: Sequence[Row], recipe: Recipe, beside: Path, folder: Path, name: str) -> str:
+    """Writes the manifest of a cascade of two scorers in `beside`; tells what its limits do."""
     from .cascade import cascade
 
-    beside = out.absolute().parent
-    first, second = (beside / section[k] for k in ("first", "second"))
-    limits, told = cascade(labels, first, second, float(section["points"]))
+    first, second = (beside / recipe.cascade[k] for k in ("first", "second"))
+    limits, told = cascade(held, first, second, float(recipe.cascade["points"]))
     manifest = {"format": 1, "name": name, "judge": recipe.judge, "cascade": told}
-    with new_folder(out) as folder:
-        write_json(folder / "manifest.json", manifest)
-        shutil.copyfile(recipe.path, folder / NAME)
-    print(
+    write_json(folder / "manifest.json", manifest)
+    measured = (
         f"{first.name} decides below {limits.low:g} and above {limits.high:g}; {second.name} the "
         f"rest, {100 * limits.escalated:.1f} % of the held-out rows; no checkpoint's rate moves by "
         f"more than {limits.worst:.2f} points"
     )
+    print(measured)
+    return measured + ". `emscore evaluate` measures its agreement with the judge."

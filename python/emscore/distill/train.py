@@ -36,7 +36,7 @@ MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badnes
 class Config:
     """Everything that a run depends on."""
 
-    labels: tuple[Path, ...]
+    labels: data.Labels
     work: Path
     network: str = "minilm"  # or "mpnet", from pretrained weights; or "bag"
     layers: int = 0  # that an encoder keeps of those it starts from; 0: all
@@ -275,10 +275,17 @@ def train(config: Config) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    left_out = config.leave_out.split(",") if config.leave_out else []
-    if left_out == ["main"]:
-        left_out = sorted(data.MAIN_QUESTIONS)
-    mixture = data.mixture(config.labels, config.seed, left_out)
+    mixture = data.mixture(config.labels, config.seed, data.left_out(config.leave_out))
+    made_of, path = fingerprint(config, mixture), config.work / CHECKPOINT
+    state = checkpoint(config.work) if path.exists() else None
+    if state and state.get("fingerprint") != made_of:
+        raise ResumeError(
+            f"{config.work} holds a training on other labels or by another recipe: remove it, "
+            "or name another folder with --work"
+        )
+    if state and state["tokens"] >= config.tokens:
+        print("finished", state["tokens"], "tokens", flush=True)
+        return
     badness = Badness(sorted({r.source for r in mixture}))
     began_as: Mapping[str, Tensor] = {}
     if config.start:
@@ -302,22 +309,16 @@ def train(config: Config) -> None:
     print(f"on {device.type}, products in {kind}, the faster type here", flush=True)
     losses = Losses(config, network, badness, kind, teacher)
     done, seconds, start = 0, 0.0, (0, 0)
-    path = config.work / CHECKPOINT
-    made_of = fingerprint(config, mixture)
-    if path.exists():
-        state = checkpoint(config.work)
-        if state.get("fingerprint") != made_of:
-            raise ResumeError(
-                f"{config.work} holds a training on other labels or by another recipe: remove it, "
-                "or name another folder with --work"
-            )
+    if state:
         network.load_state_dict(state["network"])
         badness.load_state_dict(state["badness"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_state)
         done, seconds, start = state["tokens"], state["seconds"], state["place"]
 
-    held = [r for r in data.held_rows(config.labels) if r.aligned == r.aligned]
+    held = [
+        r for r in data.judged_rows(config.labels) if data.held_out(r) and r.aligned == r.aligned
+    ]
     held = held[:: -(-len(held) // WATCHED)] if held else []
     watched = encoder([(r.question, r.response) for r in held])
 
