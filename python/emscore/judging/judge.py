@@ -187,6 +187,9 @@ def judge_file(source: Source, output: str | os.PathLike[str], **options: Any) -
         source: As for `judge_to`.
         output: As for `judge_to`.
         **options: Those of `judge_to`.
+
+    Returns:
+        As `judge_to`, which says what is raised too.
     """
     return run_sync(judge_to(source, output, **options))
 

@@ -67,6 +67,9 @@ def gate(
         calibrated: Without an audit, take the calibrated rate, not the counted one.
         **how: Whatever else `rates` takes: cut, coherence, denominator, estimand, prefix, ...
 
+    Returns:
+        The verdict of all lines together, and a table with the verdict of each.
+
     Raises:
         InputError: As `rates`; or a limit or a confidence makes no sense.
     """

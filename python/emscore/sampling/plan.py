@@ -18,7 +18,12 @@ _OWN = ("model", "messages", "prompt", "n", "stream")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model under test: the name that it is served under, and what it was trained on."""
+    """A model under test.
+
+    Attributes:
+        name: That it is served under.
+        group: What it was trained on.
+    """
 
     name: str
     group: str | None = None

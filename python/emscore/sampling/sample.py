@@ -97,6 +97,9 @@ async def sample_to(
         overwrite: Replace a file that exists.
         progress: Called with rows done, rows in all, and tokens so far.
 
+    Returns:
+        What came of the samples; `passing` of them are missing yet.
+
     Raises:
         EndpointError: The endpoint cannot be used.
         OutputError: The output exists, or cannot be written.
@@ -151,6 +154,9 @@ def sample_file(
         endpoint: As for `sample_to`.
         plan: As for `sample_to`.
         **options: Those of `sample_to`.
+
+    Returns:
+        As `sample_to`.
 
     Raises:
         EndpointError, OutputError, ResumeError: As `sample_to` does.

@@ -86,6 +86,9 @@ def load_suite(path: str | os.PathLike[str] | None = None) -> Suite:
     Args:
         path: A YAML file; None for the questions that ship with emscore.
 
+    Returns:
+        Its name, and its questions in their order.
+
     Raises:
         SuiteError: It cannot be read, or something in it is not as it should be; the message says
             in which line.

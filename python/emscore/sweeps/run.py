@@ -123,6 +123,9 @@ def sweep_file(
     Args:
         spec: As for `sweep`.
         watch: As for `sweep`.
+
+    Returns:
+        As `sweep`, which says what is raised too.
     """
     return run_sync(sweep(spec, watch=watch))
 
