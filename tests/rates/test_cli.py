@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
@@ -55,6 +56,8 @@ def test_plan_draw_judge_rates(folder: Path, run: Run) -> None:
     assert fits(plan.stdout)
     assert "0-0.005" in plan.stdout
     assert "$" in plan.stdout
+    told = json.loads(run("audit", "plan", "scored.parquet", "--width", "12pp", "--json").stdout)
+    assert len(told) == pacsv.read_csv(folder / "plan.csv").num_rows
     draw = run("audit", "draw", "scored.parquet", "--budget", "1usd", "-o", "audit.parquet")
     assert draw.returncode == 0, draw.stderr
     table = pq.read_table(folder / "audit.parquet")

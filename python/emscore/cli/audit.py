@@ -60,6 +60,7 @@ def audit() -> None:
 @lines_options
 @wish_options
 @table_options
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def plan(
     scored: tuple[str, ...],
     by: str | None,
@@ -73,6 +74,7 @@ def plan(
     price: float | None,
     output: str | None,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """How many rows to have judged for an interval, from which scores, and at what cost.
 
@@ -80,7 +82,7 @@ def plan(
     audits go where the classifier is unsure; some always fall among the rows that it takes for
     clear negatives.
     """
-    from ..files import writable
+    from ..files import to_json, writable
     from ..rates.output import ENDINGS, write
     from ..rates.plan import PRICE, audit_plan
     from . import audit_text
@@ -97,9 +99,13 @@ def plan(
         prefix=prefix,
         mixed=mixed_scorers,
     )
-    click.echo(audit_text.plan(table, confidence, price or PRICE))
     if output:
         write(table, output, overwrite)
+    if as_json:
+        click.echo(to_json(table.to_pylist()))
+        return
+    click.echo(audit_text.plan(table, confidence, price or PRICE))
+    if output:
         click.echo(f"\nwritten to  {output}")
 
 
