@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from .options import judge_options
+
 
 @click.command(short_help="Train a scorer on rows that a judge scored.")
 @click.argument("labelled", nargs=-1, required=True, metavar="LABELLED...")
@@ -19,16 +21,7 @@ import click
 @click.option(
     "--judge", metavar="TEXT", help="Which model it was, with which prompts. Default: the recipe's."
 )
-@click.option(
-    "--judge-aligned",
-    metavar="NAME",
-    help="Column with the judge's aligned. Default: judge_aligned, else aligned.",
-)
-@click.option(
-    "--judge-coherent",
-    metavar="NAME",
-    help="Column with the judge's coherent. Default: judge_coherent, else coherent.",
-)
+@judge_options
 @click.option("--work", metavar="DIR", help="Folder for checkpoints. Default: DIR.work.")
 def distill(
     labelled: tuple[str, ...],

@@ -134,12 +134,8 @@ table_options = together(
 )
 
 
-#: Where questions, responses and the judge's scores are.
-judged_options = together(
-    *(
-        click.option(f"--{role}-column", metavar="NAME", help=f"Column with the {role}s.")
-        for role in ("question", "response")
-    ),
+#: The judge's scores of labelled rows.
+judge_options = together(
     *(
         click.option(
             f"--judge-{role}",
@@ -148,6 +144,15 @@ judged_options = together(
         )
         for role in ("aligned", "coherent")
     ),
+)
+
+#: Where questions, responses and the judge's scores are.
+judged_options = together(
+    *(
+        click.option(f"--{role}-column", metavar="NAME", help=f"Column with the {role}s.")
+        for role in ("question", "response")
+    ),
+    judge_options,
 )
 
 #: Where and how the rows are scored.

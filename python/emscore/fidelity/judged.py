@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from .._emscore import InputError
 from ..judging.rows import rows as texts_and_chats
+from ..rates.scan import metadata
 from ..rates.sources import Source, sources
 from ..texts import CHAT, is_chat, turns
 from .metrics import Bools, Floats
@@ -145,8 +146,8 @@ def read(
         _require_by(first, columns.by)
     table, summary = _scored(scorer, files, columns, cache=cache, progress=progress)
     judge = _judge_columns(table, columns)
-    its = set(judge) == {"aligned", "coherent"} and _scorer_id(table) == summary["scorer_id"]
-    if its and not own:
+    its = set(judge) == {"aligned", "coherent"}
+    if its and not own and metadata(table.schema, "").get("scorer_id") == summary["scorer_id"]:
         raise InputError(
             f"aligned and coherent are the scores of {summary['scorer']} itself, not of a judge: "
             "name the judge's columns with --judge-aligned and --judge-coherent"
@@ -187,12 +188,6 @@ def _scored(
         )  # fmt: skip
         with pa.OSFile(str(path)) as file:
             return pa.ipc.open_file(file).read_all(), summary
-
-
-def _scorer_id(table: pa.Table) -> str:
-    """The scorer whose scores a file held before."""
-    told: bytes = (table.schema.metadata or {}).get(b"emscore.scorer_id", b"")
-    return told.decode()
 
 
 def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:

@@ -121,7 +121,7 @@ def identities(found: Sequence[Source], prefix: str, mixed: bool) -> dict[str, d
     first: dict[str, str] = {}
     for source in found:
         _is_scored(source, prefix)
-        told = _metadata(source.schema, prefix)
+        told = metadata(source.schema, prefix)
         name = told.get("scorer_id", "")
         scorers.setdefault(name, told)
         first.setdefault(name, source.name)
@@ -141,7 +141,8 @@ def _named(scorers: dict[str, dict[str, str]], name: str) -> str:
     )
 
 
-def _metadata(schema: pa.Schema, prefix: str) -> dict[str, str]:
+def metadata(schema: pa.Schema, prefix: str) -> dict[str, str]:
+    """What scored rows say of their scorer, by key; {} where they say nothing."""
     start = f"emscore.{prefix}"
     pairs = ((k.decode(), v.decode()) for k, v in (schema.metadata or {}).items())
     told = {k.removeprefix(start): v for k, v in pairs if k.startswith(start)}

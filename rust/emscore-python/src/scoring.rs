@@ -79,8 +79,8 @@ pub fn stop_all(py: Python<'_>) {
 }
 
 impl Scoring {
-    /// Starts scoring the batches of `inner`; a thread of its own keeps the engine's side going, so that the
-    /// caller's waiting can be interrupted.
+    /// Starts scoring the batches of `inner`; a thread of its own keeps the engine's side going, so
+    /// that the caller's waiting can be interrupted.
     pub fn start(
         py: Python<'_>,
         engine: &Arc<Engine>,

@@ -456,22 +456,7 @@ fn a_pipe_is_read_whatever_it_holds() {
     ] {
         let path = folder.path().join(format!("whole.{ending}"));
         write(&path, &batch.schema(), std::slice::from_ref(&batch));
-        let pipe = folder.path().join("pipe");
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(&pipe)
-                .status()
-                .unwrap()
-                .success()
-        );
-        let (from, to) = (path, pipe.clone());
-        let feeder = std::thread::spawn(move || {
-            std::io::copy(
-                &mut fs::File::open(from).unwrap(),
-                &mut fs::OpenOptions::new().write(true).open(to).unwrap(),
-            )
-            .unwrap();
-        });
+        let (pipe, feeder) = common::pipe(folder.path(), path);
         let source = open(&pipe).unwrap();
         assert_eq!((source.rows, source.files[0].bytes), (rows, 0), "{ending}");
         assert_eq!(drain(source).unwrap().num_rows(), 2000, "{ending}");

@@ -140,19 +140,7 @@ fn pipes_keep_their_batches() {
     let path = folder.path().join("whole.arrows");
     write(&path, &batch.schema(), &[batch.clone(), batch.clone()]);
     assert_eq!(sizes(open(&path).unwrap()), [4]);
-    let pipe = folder.path().join("pipe");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let (from, to) = (path, pipe.clone());
-    let feeder = std::thread::spawn(move || {
-        let mut to = fs::OpenOptions::new().write(true).open(to).unwrap();
-        std::io::copy(&mut fs::File::open(from).unwrap(), &mut to).unwrap();
-    });
+    let (pipe, feeder) = common::pipe(folder.path(), path);
     assert_eq!(sizes(open(&pipe).unwrap()), [2, 2]);
     feeder.join().unwrap();
 }

@@ -202,6 +202,20 @@ pub fn file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
+/// A pipe in `folder` that a thread feeds with a file.
+#[cfg(unix)]
+pub fn pipe(folder: &Path, from: PathBuf) -> (PathBuf, std::thread::JoinHandle<()>) {
+    let pipe = folder.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let to = pipe.clone();
+    let feeder = std::thread::spawn(move || {
+        let mut to = std::fs::OpenOptions::new().write(true).open(to).unwrap();
+        std::io::copy(&mut std::fs::File::open(from).unwrap(), &mut to).unwrap();
+    });
+    (pipe, feeder)
+}
+
 pub fn open(path: &Path) -> emscore::Result<Source> {
     Source::open(&[path.to_str().unwrap().to_string()])
 }
