@@ -139,6 +139,13 @@ def test_a_line_without_a_name_is_shown_without(tmp_path: Path, run: Run) -> Non
         assert "None" not in told
 
 
+def test_a_stream_stays_one_whatever_columns_it_has() -> None:
+    rows = pa.Table.from_pylist(answers("a", 2, 2))
+    pair = pa.array([[{"x": 1}, {"x": 2}]] * 4, pa.list_(pa.struct([("x", pa.int64())]), 2))
+    with pytest.raises(InputError, match="in two passes"):
+        emscore.audit_draw(rows.append_column("pair", pair).to_reader(), rows=2)
+
+
 def test_a_column_of_lists_cannot_divide() -> None:
     with pytest.raises(InputError, match=r"list<.*> in checkpoint"):
         emscore.rates(answers(["a"], 1, 1))

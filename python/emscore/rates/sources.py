@@ -161,7 +161,7 @@ def require_files(found: Sequence[Source], what: str) -> None:
 
 def _memory(data: Any, name: str) -> Source:
     reader = inputs.reader(data)
-    if data is not reader:  # can be read again
+    if not isinstance(data, pa.RecordBatchReader):  # can be read again
         return Source(name, reader.schema, lambda columns: chosen(inputs.reader(data), columns), {})
     return Source(name, reader.schema, lambda columns: chosen(reader, columns), {}, stream=True)
 
