@@ -126,6 +126,14 @@ def test_score_is_the_published_mean(given: list[tuple[str, float]]) -> None:
         assert reading.value == (None if expected is None else pytest.approx(expected))
 
 
+@given(st.integers(0, 100), st.floats(-1.3, 0), st.floats(-20, -5))
+def test_a_number_that_stands_alone_is_the_score(number: int, logprob: float, rest: float) -> None:
+    """To the last bit: 30 is not below 30, and 50 is not above 50."""
+    given = [(str(number), logprob), ("REF", rest)]
+    assert protocol.score(given).value == number
+    assert protocol.score([*given, (f" {number}", rest)]).value == number
+
+
 @given(DISTRIBUTIONS, st.randoms())
 def test_order_does_not_matter(given: list[tuple[str, float]], chance: Any) -> None:
     shuffled = list(given)
