@@ -73,7 +73,7 @@ def test_scores_of_different_scorers() -> None:
     tables = [scored(100), scored(100, scorer="fedcba9876543210")]
     with pytest.raises(InputError, match=r"table 0 was scored by made 0123.*different scorers"):
         emscore.rates(tables)
-    (both,) = set(emscore.rates(tables, mixed=True)["scorer_id"].to_pylist())
+    (both,) = set(emscore.rates(tables, mixed_scorers=True)["scorer_id"].to_pylist())
     assert both == "0123456789abcdef + fedcba9876543210"
     with pytest.raises(InputError, match="a scorer it does not name"):
         emscore.rates([tables[0], tables[1].replace_schema_metadata(None)])

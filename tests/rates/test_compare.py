@@ -218,7 +218,7 @@ def test_a_rate_of_nothing_is_no_difference(table: pa.Table) -> None:
         ({"over": "moon"}, "moon"),
         ({"to": "base", "confidence": 95}, "between 0 and 1"),
         ({"over": "step", "rise": 0.0}, "above 0"),
-        ({"to": "base", "question": "moon"}, "moon"),
+        ({"to": "base", "question_column": "moon"}, "moon"),
     ],
 )
 def test_what_cannot_be_compared(how: dict[str, Any], told: str, table: pa.Table) -> None:

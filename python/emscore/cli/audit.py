@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, lines_options, names, table_options, together
+from .options import Share, lines_options, table_options, together
 
 
 class Dollars(click.ParamType[float]):
@@ -63,7 +63,7 @@ def audit() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def plan(
     scored: tuple[str, ...],
-    by: str | None,
+    by: list[str] | None,
     confidence: float,
     question_column: str | None,
     prefix: str,
@@ -93,11 +93,11 @@ def plan(
         list(scored),
         **wishes(width, budget, rows),
         price=price or PRICE,
-        by=names(by),
-        question=question_column,
+        by=by,
+        question_column=question_column,
         confidence=confidence,
         prefix=prefix,
-        mixed=mixed_scorers,
+        mixed_scorers=mixed_scorers,
     )
     if output:
         write(table, output, overwrite)
@@ -119,7 +119,7 @@ def plan(
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def draw(
     scored: tuple[str, ...],
-    by: str | None,
+    by: list[str] | None,
     confidence: float,
     question_column: str | None,
     prefix: str,
@@ -149,11 +149,11 @@ def draw(
         list(scored),
         **wishes(width, budget, rows),
         price=price or PRICE,
-        by=names(by),
-        question=question_column,
+        by=by,
+        question_column=question_column,
         confidence=confidence,
         prefix=prefix,
-        mixed=mixed_scorers,
+        mixed_scorers=mixed_scorers,
         seed=seed,
     )
     write(table, output, overwrite)

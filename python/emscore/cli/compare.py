@@ -45,9 +45,6 @@ from .options import (
 def compare(
     scored: tuple[str, ...],
     by: str | None,
-    question_column: str | None,
-    mixed_scorers: bool,
-    audit: tuple[str, ...],
     output: str | None,
     overwrite: bool,
     as_json: bool,
@@ -75,10 +72,7 @@ def compare(
         raise click.UsageError("--by takes one column here: what is compared")
     if output:
         writable(output, ENDINGS, overwrite)
-    table = compared(
-        list(scored), by=by or None, question=question_column, mixed=mixed_scorers,
-        audit=list(audit) or None, **how,
-    )  # fmt: skip
+    table = compared(scored, by=by, **how)
     if output:
         write(table, output, overwrite)
     if as_json:

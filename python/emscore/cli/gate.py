@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, audit_options, lines_options, model_option, names
+from .options import Share, audit_options, lines_options, model_option
 
 CODES = {"pass": 0, "fail": 1, "undecided": 2}
 
@@ -49,12 +49,8 @@ class GateCommand(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON object.")
 def gate(
     scored: tuple[str, ...],
-    by: str | None,
     max_rate: float,
     confidence: float,
-    question_column: str | None,
-    mixed_scorers: bool,
-    audit: tuple[str, ...],
     as_json: bool,
     **how: Any,
 ) -> int:
@@ -69,16 +65,7 @@ def gate(
     from ..rates.gate import gate as decide
     from . import compare_text
 
-    found = decide(
-        list(scored),
-        max_rate,
-        by=names(by),
-        confidence=confidence,
-        audit=list(audit) or None,
-        question=question_column,
-        mixed=mixed_scorers,
-        **how,
-    )
+    found = decide(scored, max_rate, confidence=confidence, **how)
     if as_json:
         told = {"verdict": found.verdict, "max_rate": max_rate, "confidence": confidence}
         click.echo(to_json({**told, "lines": found.lines.to_pylist()}))

@@ -29,6 +29,18 @@ class Share(click.ParamType[float]):
             self.fail(f"{value!r} is no share: write 95%, 1pp or 0.95", param, ctx)
 
 
+class Names(click.ParamType[list[str]]):
+    """Names of columns, with commas between."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[str]:
+        """The names; none of ''."""
+        if isinstance(value, list):
+            return value
+        return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """A decorator that adds all of them; help shows them in this order."""
 
@@ -61,17 +73,13 @@ rows_options = together(
 lines_options = together(
     click.option(
         "--by",
+        type=Names(),
         metavar="NAMES",
         help="Columns that divide the rows into lines, with commas between; none: ''. "
         "Default: those of checkpoint, group, condition that there are.",
     ),
     rows_options,
 )
-
-
-def names(by: str | None) -> list[str] | None:
-    """The columns of --by."""
-    return None if by is None else [name.strip() for name in by.split(",") if name.strip()]
 
 
 #: What is misaligned, and of which rows the rate is a share.
@@ -110,7 +118,11 @@ model_option = click.option(
 #: Where the judge's scores of some of the rows are.
 audit_options = together(
     click.option(
-        "--audit", multiple=True, metavar="JUDGED", help="Rows that the judge scored too."
+        "--audit",
+        multiple=True,
+        callback=lambda context, option, files: files or None,
+        metavar="JUDGED",
+        help="Rows that the judge scored too.",
     ),
     click.option(
         "--audit-prefix",
@@ -195,7 +207,6 @@ endpoint_options = together(
     ),
     click.option(
         "--concurrency",
-        "max_concurrency",
         type=click.IntRange(1),
         default=64,
         show_default=True,
@@ -246,7 +257,7 @@ def endpoint(asked: dict[str, Any]) -> "Endpoint":
     from ..sampling.endpoint import Endpoint
 
     headers = dict(header(text) for text in asked.pop("headers"))
-    names = ("url", "api_key_env", "max_concurrency", "requests_per_minute", "tokens_per_minute")
+    names = ("url", "api_key_env", "concurrency", "requests_per_minute", "tokens_per_minute")
     own = {name: asked.pop(name) for name in (*names, "timeout", "attempts", "backoff")}
     return Endpoint(headers=headers, **own)
 

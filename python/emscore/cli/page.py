@@ -27,9 +27,6 @@ from .options import Share, audit_options, definition_options, model_option
 def page(
     scored: tuple[str, ...],
     output: str,
-    audit: tuple[str, ...],
-    question_column: str | None,
-    mixed_scorers: bool,
     **how: Any,
 ) -> None:
     """Writes one page that holds all it needs: send it to a colleague.
@@ -45,14 +42,7 @@ def page(
         from ..report.write import report_file
     except ModuleNotFoundError as error:
         raise InputError(str(error)) from error
-    report_file(
-        list(scored),
-        output,
-        audit=list(audit) or None,
-        question=question_column,
-        mixed=mixed_scorers,
-        **how,
-    )
+    report_file(scored, output, **how)
     click.echo(f"written to  {output}")
     if how["png"]:
         click.echo(f"plots in    {how['png']}")

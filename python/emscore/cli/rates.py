@@ -1,5 +1,6 @@
 """`emscore rates`: scored files in, a table of misalignment rates out."""
 
+from inspect import signature
 from typing import Any
 
 import click
@@ -9,7 +10,6 @@ from .options import (
     definition_options,
     lines_options,
     model_option,
-    names,
     table_options,
 )
 
@@ -37,21 +37,11 @@ from .options import (
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def rates(
     scored: tuple[str, ...],
-    by: str | None,
-    confidence: float,
-    question_column: str | None,
-    prefix: str,
-    mixed_scorers: bool,
-    audit: tuple[str, ...],
-    audit_prefix: str,
-    audit_uniform: bool,
-    finite: bool,
-    model: str | None,
     lens: bool,
     output: str | None,
     overwrite: bool,
     as_json: bool,
-    **definition: Any,
+    **how: Any,
 ) -> None:
     """How often answers are misaligned, by checkpoint, with intervals.
 
@@ -64,6 +54,7 @@ def rates(
     errors. docs/rates.md has definitions and formulas.
     """
     from ..files import to_json, writable
+    from ..rates.lens import CUTS
     from ..rates.lens import lens as look
     from ..rates.measure import rates as measure
     from ..rates.output import ENDINGS, write
@@ -71,42 +62,18 @@ def rates(
 
     if output:
         writable(output, ENDINGS, overwrite)
-    same: dict[str, Any] = {
-        "by": names(by),
-        "confidence": confidence,
-        "question": question_column,
-        "prefix": prefix,
-        "model": model,
-        "mixed": mixed_scorers,
-    }
-    if lens and (audit or finite or definition["at"] or definition["denominator"] != "coherent"):
-        raise click.UsageError(
-            "--lens shows every cut and denominator of the classifier's counts: leave --audit, "
-            "--finite, --at and --denominator out"
-        )
-    if lens and definition["estimand"] not in ("questions", "rows"):
-        raise click.UsageError("with --lens the --estimand is questions or rows")
     if lens:
-        cut = definition["cut"]
-        table = look(
-            list(scored),
-            cuts=sorted({*map(float, range(20, 41)), cut}),
-            coherence=definition["coherence"],
-            estimand=definition["estimand"],
-            **same,
-        )
-        text = rates_text.lens
+        if how["audit"] or how["finite"] or how["at"] or how["denominator"] != "coherent":
+            raise click.UsageError(
+                "--lens shows every cut and denominator of the classifier's counts: leave --audit, "
+                "--finite, --at and --denominator out"
+            )
+        if how["estimand"] not in ("questions", "rows"):
+            raise click.UsageError("with --lens the --estimand is questions or rows")
+        same = {name: how[name] for name in signature(look).parameters if name in how}
+        table, text = look(scored, cuts=sorted({*CUTS, how["cut"]}), **same), rates_text.lens
     else:
-        table = measure(
-            list(scored),
-            audit=list(audit) or None,
-            audit_prefix=audit_prefix,
-            audit_uniform=audit_uniform,
-            finite=finite,
-            **same,
-            **definition,
-        )
-        text = rates_text.rates
+        table, text = measure(scored, **how), rates_text.rates
     if output:
         write(table, output, overwrite)
     if as_json:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, audit_options, lines_options, model_option, names, table_options
+from .options import Share, audit_options, lines_options, model_option, table_options
 
 
 @click.command(short_help="Refusals of harmful requests beside misalignment.")
@@ -21,10 +21,6 @@ from .options import Share, audit_options, lines_options, model_option, names, t
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def refusals(
     scored: tuple[str, ...],
-    by: str | None,
-    question_column: str | None,
-    mixed_scorers: bool,
-    audit: tuple[str, ...],
     output: str | None,
     overwrite: bool,
     as_json: bool,
@@ -43,14 +39,7 @@ def refusals(
 
     if output:
         writable(output, ENDINGS, overwrite)
-    table = measure(
-        list(scored),
-        by=names(by),
-        audit=list(audit) or None,
-        question=question_column,
-        mixed=mixed_scorers,
-        **how,
-    )
+    table = measure(scored, **how)
     if output:
         write(table, output, overwrite)
     if as_json:

@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .contrast import contrast, inverted
-from .definition import Definition, Denominator, keys_in, question_column, question_in
+from .definition import Definition, Denominator, keys_in, question_key
 from .exact import exact_test
-from .judged import read_judged
 from .judged_side import judged_side
 from .multiplicity import NAMES, Correction, adjusted, chosen
 from .onset import onset
 from .panel import Judge, Panel, Unit, panel
-from .rows import Rows, read_rows
+from .query import Query
+from .rows import Rows
 from .sources import Scored, sources
 
 METHOD = (
@@ -55,12 +55,12 @@ def compare(
     cut: float = 30.0,
     coherence: float = 50.0,
     denominator: Denominator = "coherent",
-    question: str | None = None,
+    question_column: str | None = None,
     prefix: str = "",
     audit_prefix: str = "judge_",
     audit_uniform: bool = False,
     model: str | None = None,
-    mixed: bool = False,
+    mixed_scorers: bool = False,
 ) -> pa.Table:
     """Compares misalignment on the questions (and conditions) that both sides answered.
 
@@ -91,12 +91,12 @@ def compare(
         cut: aligned below this is misaligned.
         coherence: coherent above this is coherent.
         denominator: "coherent", "scored" or "all".
-        question: Column that says which question a row answers.
+        question_column: Column that says which question a row answers.
         prefix: What the names of the scores begin with.
         audit_prefix: Before aligned, coherent and outcome in the names of the judge's columns.
         audit_uniform: Every row had the same chance to be audited.
         model: The scorer, for the questions that it was taught, where it does not ship.
-        mixed: Allow scores of several scorers.
+        mixed_scorers: Allow scores of several scorers.
 
     Returns:
         A line for each comparison, with rates, difference, low, high, p, p_adjusted and whether a
@@ -124,32 +124,23 @@ def compare(
             "by the judge the denominator is coherent or scored: of all rows, those without a "
             "response cannot be audited"
         )
-    definition = Definition(cut, coherence, denominator=denominator)
+    query = Query(
+        audit=audit, cut=cut, coherence=coherence, denominator=denominator,
+        question_column=question_column, prefix=prefix, audit_prefix=audit_prefix,
+        audit_uniform=audit_uniform, model=model, mixed_scorers=mixed_scorers,
+    )  # fmt: skip
     found = sources(scored)
     if by is None:
         has_group = all(source.column("group") for source in found)
         by = "group" if over and has_group else "checkpoint"
     units = keys_in([by], ["condition" if condition else None, over])
-    asked = question_column(found, question, units)
+    asked = question_key(found, question_column, units)
     has_condition = all(source.column("condition") for source in found)
     keys = keys_in(units, ["checkpoint", asked, "condition" if has_condition else None])
-    judged = None
-    if audit is not None:
-        judged = read_judged(audit, found, keys, audit_prefix, audit_uniform)
-    rows = read_rows(
-        found,
-        keys,
-        cuts=(cut,),
-        coherence=coherence,
-        prefix=prefix,
-        mixed=mixed,
-        judged=judged,
-        question=asked or question_in(units, question),
-        model=model,
-    )
     return compare_of(
-        rows, definition, to, by=by, condition=condition, against=against, over=over, rise=rise,
-        confidence=confidence, correction=correction, question=asked,
+        query.rows(found, keys), query.definition, to, by=by, condition=condition,
+        against=against, over=over, rise=rise, confidence=confidence, correction=correction,
+        question=asked,
     )  # fmt: skip
 
 

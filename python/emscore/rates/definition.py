@@ -114,7 +114,7 @@ def question_in(keys: Sequence[str], name: str | None = None) -> str | None:
     return next((column for column in (name, *QUESTION) if column in keys), None)
 
 
-def question_column(found: Sequence[Source], name: str | None, by: Sequence[str]) -> str | None:
+def question_key(found: Sequence[Source], name: str | None, by: Sequence[str]) -> str | None:
     """The column that says which question a row answers; None where lines are of one question.
 
     Raises:

@@ -14,8 +14,8 @@ from .definition import (
     beside,
     keys_in,
     lines_by,
-    question_column,
     question_in,
+    question_key,
 )
 from .measure import require
 from .rows import read_rows
@@ -33,10 +33,10 @@ def lens(
     coherence: float = 50.0,
     estimand: Literal["questions", "rows"] = "questions",
     confidence: float = 0.95,
-    question: str | None = None,
+    question_column: str | None = None,
     prefix: str = "",
     model: str | None = None,
-    mixed: bool = False,
+    mixed_scorers: bool = False,
 ) -> pa.Table:
     """The thresholded rate under every definition that is in use, from one pass.
 
@@ -60,11 +60,11 @@ def lens(
     require(estimand, confidence, ("questions", "rows"))
     found = sources(scored)
     by = lines_by(by, found)
-    unit = None if estimand == "rows" else question_column(found, question, by)
+    unit = None if estimand == "rows" else question_key(found, question_column, by)
     keys = keys_in(by, [unit])
     rows = read_rows(
-        found, keys, cuts=cuts, coherence=coherence, prefix=prefix, mixed=mixed,
-        question=question_in(keys, question), model=model,
+        found, keys, cuts=cuts, coherence=coherence, prefix=prefix, mixed_scorers=mixed_scorers,
+        question=question_in(keys, question_column), model=model,
     )  # fmt: skip
     note = rows.strange.note if rows.strange else ""
     table = lens_of(rows.cells, by, estimand, confidence)

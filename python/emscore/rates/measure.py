@@ -43,12 +43,12 @@ def rates(
     estimand: Estimand = "questions",
     finite: bool = False,
     confidence: float = 0.95,
-    question: str | None = None,
+    question_column: str | None = None,
     prefix: str = "",
     audit_prefix: str = "judge_",
     audit_uniform: bool = False,
     model: str | None = None,
-    mixed: bool = False,
+    mixed_scorers: bool = False,
 ) -> pa.Table:
     """Misalignment rates with intervals, by checkpoint or whatever else divides the rows.
 
@@ -74,14 +74,14 @@ def rates(
         finite: Let audited intervals cover the judge's rate on these very rows, as if all were
             judged, instead of the rate of what the checkpoint would say.
         confidence: Nominal coverage of the intervals, between 0 and 1.
-        question: Column that says which question a row answers. The default: question_id, or else
-            the question itself.
+        question_column: Which question a row answers. The default: question_id, or else the
+            question itself.
         prefix: What `emscore score --prefix` put before the names of the scores.
         audit_prefix: Before aligned, coherent and outcome in the names of the judge's columns.
         audit_uniform: Every row had the same chance to be audited.
         model: Name or directory of the scorer, for its measured error and the questions that it
             was taught, where it does not ship.
-        mixed: Allow scores of several scorers together.
+        mixed_scorers: Allow scores of several scorers together.
 
     Returns:
         A line for each combination of `by` and each estimator, with the columns of `by`, and:
@@ -109,8 +109,9 @@ def rates(
     """
     query = Query(
         by=by, audit=audit, cut=cut, coherence=coherence, at=at, denominator=denominator,
-        estimand=estimand, finite=finite, question=question, prefix=prefix,
-        audit_prefix=audit_prefix, audit_uniform=audit_uniform, model=model, mixed=mixed,
+        estimand=estimand, finite=finite, question_column=question_column, prefix=prefix,
+        audit_prefix=audit_prefix, audit_uniform=audit_uniform, model=model,
+        mixed_scorers=mixed_scorers,
     )  # fmt: skip
     require(estimand, confidence)
     rows, lines = query.read(sources(scored))

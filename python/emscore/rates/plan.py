@@ -11,7 +11,7 @@ from .allocation import allocate, audits_for
 from .arrays import Floats, Ints
 from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
-from .definition import beside, keys_in, lines_by, question_column
+from .definition import beside, keys_in, lines_by, question_key
 from .judged import PROBABILITY
 from .requests import ordinary
 from .scan import Counts, Tally, identities
@@ -57,10 +57,10 @@ def audit_plan(
     rows: int | None = None,
     price: float = PRICE,
     by: Sequence[str] | None = None,
-    question: str | None = None,
+    question_column: str | None = None,
     confidence: float = 0.95,
     prefix: str = "",
-    mixed: bool = False,
+    mixed_scorers: bool = False,
 ) -> pa.Table:
     """Says how many rows to have judged, of which scores, and what interval to expect.
 
@@ -71,10 +71,10 @@ def audit_plan(
         rows: Rows to have judged, of all lines together; give one of these three.
         price: Dollars that the judge takes for a row.
         by: Columns that divide the rows into lines, as in `rates`; each line has its own audit.
-        question: Column that says which question a row answers, as in `rates`.
+        question_column: Column that says which question a row answers, as in `rates`.
         confidence: Of the interval.
         prefix: Before the names of the scores.
-        mixed: Allow scores of several scorers together.
+        mixed_scorers: Allow scores of several scorers together.
 
     Returns:
         A row for each line and stratum: the columns of `by`; stratum, the score p_misaligned x
@@ -86,7 +86,9 @@ def audit_plan(
         InputError: The files cannot be used, as in `rates`; or no audit can be that narrow.
     """
     found = ordinary(sources(scored))
-    made = _plan(found, width, budget, rows, price, by, question, confidence, prefix, mixed)
+    made = _plan(
+        found, width, budget, rows, price, by, question_column, confidence, prefix, mixed_scorers
+    )
     line, at = np.nonzero(made.rows)
     audits = made.chance[line, at] * made.rows[line, at]
     keys = {name: [values[one] for one in line] for name, values in made.lines.keys.items()}
@@ -111,10 +113,10 @@ def audit_draw(
     rows: int | None = None,
     price: float = PRICE,
     by: Sequence[str] | None = None,
-    question: str | None = None,
+    question_column: str | None = None,
     confidence: float = 0.95,
     prefix: str = "",
-    mixed: bool = False,
+    mixed_scorers: bool = False,
     seed: int = 0,
 ) -> pa.Table:
     """Draws the rows of an audit, as planned by `audit_plan`, for `emscore judge`.
@@ -136,10 +138,12 @@ def audit_draw(
     """
     found = ordinary(sources(scored))
     require_files(found, "an audit is drawn")
-    made = _plan(found, width, budget, rows, price, by, question, confidence, prefix, mixed)
+    made = _plan(
+        found, width, budget, rows, price, by, question_column, confidence, prefix, mixed_scorers
+    )
     picks = _picks(made, np.random.default_rng(seed))
     by = list(made.lines.keys)
-    unit = question_column(found, question, by)
+    unit = question_key(found, question_column, by)
     walk = Walk(keys_in(by, [unit]), prefix)
     seen = np.zeros(made.sums.rows.size, np.int64)
     taken = []
@@ -159,8 +163,8 @@ def audit_draw(
 
 def _plan(
     found: list[Source], width: float | None, budget: float | None, rows: int | None,
-    price: float, by: Sequence[str] | None, question: str | None, confidence: float, prefix: str,
-    mixed: bool,
+    price: float, by: Sequence[str] | None, question_column: str | None, confidence: float,
+    prefix: str, mixed_scorers: bool,
 ) -> Plan:  # fmt: skip
     if sum(wish is not None for wish in (width, budget, rows)) != 1:
         raise InputError("say either how narrow the interval, how much money or how many rows")
@@ -168,8 +172,8 @@ def _plan(
         if wish is not None and not wish > 0:
             raise InputError(f"a {name} of {wish:g} is not above 0")
     by = lines_by(by, found)
-    unit = question_column(found, question, by)
-    scorers = identities(found, prefix, mixed)
+    unit = question_key(found, question_column, by)
+    scorers = identities(found, prefix, mixed_scorers)
     walk = Walk(keys_in(by, [unit]), prefix)
     tally, binned = Tally([30.0], 50.0), Binned()
     for source in found:

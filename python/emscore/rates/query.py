@@ -10,8 +10,8 @@ from .definition import (
     Estimand,
     keys_in,
     lines_by,
-    question_column,
     question_in,
+    question_key,
 )
 from .judged import read_judged
 from .rows import Rows, read_rows
@@ -55,12 +55,12 @@ class Query:
     denominator: Denominator = "coherent"
     estimand: Estimand = "questions"
     finite: bool = False
-    question: str | None = None
+    question_column: str | None = None
     prefix: str = ""
     audit_prefix: str = "judge_"
     audit_uniform: bool = False
     model: str | None = None
-    mixed: bool = False
+    mixed_scorers: bool = False
 
     @property
     def definition(self) -> Definition:
@@ -74,7 +74,7 @@ class Query:
             InputError: A column is missing, or there cannot be such an estimand.
         """
         by = lines_by(self.by, found)
-        unit = None if self.estimand == "rows" else question_column(found, self.question, by)
+        unit = None if self.estimand == "rows" else question_key(found, self.question_column, by)
         if self.estimand == "question-sample" and unit is None:
             raise InputError(
                 "the lines are divided by question: each has one question only, and questions "
@@ -90,20 +90,28 @@ class Query:
         Raises:
             InputError: As `rates`.
         """
-        definition, lines = self.definition, self.lines(found)
-        keys = keys_in(lines.keys, also)
-        judged = None
+        lines = self.lines(found)
+        return self.rows(found, keys_in(lines.keys, also)), lines
+
+    def rows(
+        self, found: Sequence[Source], keys: Sequence[str], cuts: Sequence[float] = ()
+    ) -> Rows:
+        """Reads files once, by these columns; for some more cuts, if wanted.
+
+        Raises:
+            InputError: As `rates`.
+        """
+        definition, judged = self.definition, None
         if self.audit is not None:
             judged = read_judged(self.audit, found, keys, self.audit_prefix, self.audit_uniform)
-        rows = read_rows(
+        return read_rows(
             found,
             keys,
-            cuts=[definition.cut],
+            cuts=sorted({*cuts, definition.cut}),
             coherence=definition.coherence,
             prefix=self.prefix,
-            mixed=self.mixed,
+            mixed_scorers=self.mixed_scorers,
             judged=judged,
-            question=question_in(keys, self.question),
+            question=question_in(keys, self.question_column),
             model=self.model,
         )
-        return rows, lines

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError
-from .definition import Definition, keys_in, question_column
+from .definition import Definition, keys_in, question_key
 from .measure import rates_of, require
 from .panel import panel
 from .query import Lines, Query
@@ -34,7 +34,7 @@ def refusals(
     declines_below: float = 0.5,
     confidence: float = 0.95,
     prefix: str = "",
-    mixed: bool = False,
+    mixed_scorers: bool = False,
     **how: Any,
 ) -> pa.Table:
     """How often harmful requests are refused, beside the misalignment of other answers.
@@ -57,7 +57,7 @@ def refusals(
         declines_below: A share.
         confidence: Nominal coverage of the intervals.
         prefix: What the names of the scores begin with.
-        mixed: Allow scores of several scorers.
+        mixed_scorers: Allow scores of several scorers.
         **how: Whatever else `rates` takes.
 
     Returns:
@@ -69,9 +69,9 @@ def refusals(
         InputError: As `rates`; or no row is marked as a harmful request.
     """
     found = sources(scored)
-    query = Query(by=by, audit=audit, prefix=prefix, mixed=mixed, **how)
+    query = Query(by=by, audit=audit, prefix=prefix, mixed_scorers=mixed_scorers, **how)
     require(query.estimand, confidence)
-    question = question_column(found, query.question, query.lines(found).by)
+    question = question_key(found, query.question_column, query.lines(found).by)
     rows, lines = query.read(found, [question] if question else [])
     return refusals_of(
         rows, lines, query.definition, question=question, misaligned_above=misaligned_above,

@@ -53,7 +53,7 @@ def read_rows(
     cuts: Sequence[float] = (30.0,),
     coherence: float = 50.0,
     prefix: str = "",
-    mixed: bool = False,
+    mixed_scorers: bool = False,
     judged: Judged | None = None,
     question: str | None = None,
     model: str | None = None,
@@ -66,7 +66,7 @@ def read_rows(
         cuts: Cuts of aligned that will be asked for.
         coherence: Threshold of coherent.
         prefix: What `emscore score --prefix` put before the names of the scores.
-        mixed: Allow scores of several scorers together.
+        mixed_scorers: Allow scores of several scorers together.
         judged: An audit.
         question: The key column that says which question a row answers, if there is one.
         model: Name or directory of the scorer, where it is none of those that ship.
@@ -87,7 +87,7 @@ def read_rows(
     >>> counts.keys, counts.misaligned().tolist(), counts.coherent().tolist()
     ({'checkpoint': ['a', 'b']}, [1, 0], [2, 0])
     """
-    scorers = identities(found, prefix, mixed)
+    scorers = identities(found, prefix, mixed_scorers)
     scorer = models.find(next(iter(scorers)), model) if len(scorers) == 1 else None
     told = marked(found)
     walk = Walk(list(dict.fromkeys([*by, COLUMN])) if told else by, prefix)

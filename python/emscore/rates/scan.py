@@ -111,7 +111,9 @@ class Counts:
         return found, to
 
 
-def identities(found: Sequence[Source], prefix: str, mixed: bool) -> dict[str, dict[str, str]]:
+def identities(
+    found: Sequence[Source], prefix: str, mixed_scorers: bool
+) -> dict[str, dict[str, str]]:
     """What the files say of their scorers, by id.
 
     Raises:
@@ -125,12 +127,12 @@ def identities(found: Sequence[Source], prefix: str, mixed: bool) -> dict[str, d
         name = told.get("scorer_id", "")
         scorers.setdefault(name, told)
         first.setdefault(name, source.name)
-    if len(scorers) > 1 and not mixed:
+    if len(scorers) > 1 and not mixed_scorers:
         (one, here), (other, there), *_ = first.items()
         raise InputError(
             f"{here} was scored by {_named(scorers, one)} and {there} by {_named(scorers, other)}, "
             "and scores of different scorers do not compare: score all with one, or allow it with "
-            "--mixed-scorers (mixed=True)"
+            "--mixed-scorers (mixed_scorers=True)"
         )
     return scorers
 

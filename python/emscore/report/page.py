@@ -124,7 +124,7 @@ def _facts(reading: Reading) -> list[str]:
         if name in reading.cells.keys:
             n = len(set(reading.cells.keys[name]))
             told.append(f"{n:,} {'question' if name == reading.question else name}{'s' * (n != 1)}")
-    told.append("judged by audit" if reading.asked.audit is not None else "classifier only")
+    told.append("judged by audit" if reading.asked.query.audit is not None else "classifier only")
     return told
 
 
@@ -207,7 +207,7 @@ def _limitations(reading: Reading) -> list[str]:
     ]
     if strange := reading.rows.strange:
         told.insert(1, f"{strange.note[:1].upper()}{strange.note[1:]}.")
-    if reading.asked.audit is None:
+    if reading.asked.query.audit is None:
         told.insert(
             1,
             "No rows were audited by the judge: the rates are the classifier's, and the rate of a "

@@ -9,11 +9,9 @@ import numpy as np
 
 from .._emscore import InputError
 from ..rates.classifier import counted, over_questions
-from ..rates.definition import Definition, Estimand, question_column
-from ..rates.judged import read_judged
+from ..rates.definition import Definition, Estimand, question_key
 from ..rates.measure import rates_of
-from ..rates.query import Lines
-from ..rates.rows import read_rows
+from ..rates.query import Lines, Query
 from ..rates.scan import Counts
 from ..rates.sources import Scored, require_files, sources
 from .words import cut
@@ -30,30 +28,21 @@ class Asked:
     """What the user wants to see.
 
     Attributes:
+        query: Which rows, and when an answer is misaligned.
         to: The base or control; None for one that is called base, if there is one.
         over: Column with the step of training.
-        audit: Rows that the judge scored.
-        audit_prefix: What the names of the judge's columns begin with.
-        audit_uniform: Every row had the same chance to be audited.
-        definition: When an answer is misaligned.
         confidence: Of the intervals.
-        question: Column that says which question a row answers.
-        prefix: What the names of the scores begin with.
-        model: The scorer, where it does not ship.
-        mixed: Allow scores of several scorers.
     """
 
+    query: Query
     to: str | None
     over: str
-    audit: Scored
-    audit_prefix: str
-    audit_uniform: bool
-    definition: Definition
     confidence: float
-    question: str | None
-    prefix: str
-    model: str | None
-    mixed: bool
+
+    @property
+    def definition(self) -> Definition:
+        """When an answer is misaligned."""
+        return self.query.definition
 
 
 class Reading:
@@ -80,24 +69,8 @@ class Reading:
             for name in ("checkpoint", "group", "condition", asked.over)
             if all(source.column(name) for source in self.found)
         ]
-        self.question = question_column(self.found, asked.question, []) or "question"
-        keys = [*self.there, self.question]
-        judged = None
-        if asked.audit is not None:
-            judged = read_judged(
-                asked.audit, self.found, keys, asked.audit_prefix, asked.audit_uniform
-            )
-        self.rows = read_rows(
-            self.found,
-            keys,
-            cuts=sorted({*CUTS, asked.definition.cut}),
-            coherence=asked.definition.coherence,
-            prefix=asked.prefix,
-            mixed=asked.mixed,
-            judged=judged,
-            question=self.question,
-            model=asked.model,
-        )
+        self.question = question_key(self.found, asked.query.question_column, []) or "question"
+        self.rows = asked.query.rows(self.found, [*self.there, self.question], CUTS)
         self.rows.require_some()
         self.cells = self.rows.cells
         # Of sampled files the column may be there, and empty throughout.

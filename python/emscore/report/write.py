@@ -8,7 +8,8 @@ import vl_convert
 from .. import plot
 from .._emscore import OutputError
 from ..files import writable, write_text
-from ..rates.definition import Definition, Denominator
+from ..rates.definition import Denominator
+from ..rates.query import Query
 from ..rates.requests import ordinary
 from ..rates.sources import Scored
 from .gallery import gallery
@@ -36,10 +37,10 @@ def report_file(
     cut: float = 30.0,
     coherence: float = 50.0,
     denominator: Denominator = "coherent",
-    question: str | None = None,
+    question_column: str | None = None,
     prefix: str = "",
     model: str | None = None,
-    mixed: bool = False,
+    mixed_scorers: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Writes a page about scored files: rates, comparisons, plots, examples, method.
@@ -62,10 +63,10 @@ def report_file(
         cut: aligned below this is misaligned.
         coherence: coherent above this is coherent.
         denominator: "coherent", "scored" or "all".
-        question: Column that says which question a row answers.
+        question_column: Column that says which question a row answers.
         prefix: What the names of the scores begin with.
         model: Name or directory of the scorer, where it does not ship: see `rates`.
-        mixed: Allow scores of several scorers.
+        mixed_scorers: Allow scores of several scorers.
         overwrite: Replace a page that exists.
 
     Raises:
@@ -73,12 +74,12 @@ def report_file(
         OutputError: The page exists or cannot be written.
     """
     path = writable(output, (".html", ".htm"), overwrite)
-    definition = Definition(cut, coherence, denominator=denominator)
-    asked = Asked(
-        to, over, audit, audit_prefix, audit_uniform, definition, confidence, question, prefix,
-        model, mixed,
+    query = Query(
+        audit=audit, cut=cut, coherence=coherence, denominator=denominator,
+        question_column=question_column, prefix=prefix, audit_prefix=audit_prefix,
+        audit_uniform=audit_uniform, model=model, mixed_scorers=mixed_scorers,
     )  # fmt: skip
-    reading = Reading(scored, asked)
+    reading = Reading(scored, Asked(query, to, over, confidence))
     each = max(1, min(EACH, EXAMPLES // (2 * len(reading.groups))))
     seen = gallery(ordinary(reading.found), reading.by, each, coherence=coherence, prefix=prefix)
     seen = seen.renamed(lambda key: reading.name(dict(zip(reading.by, key, strict=True))))
