@@ -103,7 +103,7 @@ async def ours(url: str, requests: int) -> Seconds:
     """emscore's client."""
     from emscore.sampling.client import Client, Endpoint
 
-    async with Client(Endpoint(url, max_concurrency=CONCURRENCY)) as client:
+    async with Client(Endpoint(url, concurrency=CONCURRENCY)) as client:
 
         async def ask(number: int) -> object:
             reply = await client.post("chat/completions", body(number))
@@ -119,7 +119,7 @@ async def rows(url: str, requests: int) -> Seconds:
 
     suite = Suite("one", (Question("q", (QUESTION,), samples_per_paraphrase=requests),))
     plan = emscore.Plan(suite, [emscore.Checkpoint("null")])
-    endpoint = emscore.Endpoint(url, max_concurrency=CONCURRENCY)
+    endpoint = emscore.Endpoint(url, concurrency=CONCURRENCY)
     began = clocks()
     async for row in emscore.sample(endpoint, plan):
         assert row["response"]

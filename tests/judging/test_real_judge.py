@@ -43,7 +43,7 @@ def test_from_questions_to_rates(run: Run, llama_server: str, tmp_path: Path) ->
     """Sample, score, draw an audit, judge it, and estimate the judge's rate."""
     (tmp_path / "suite.yaml").write_text(SCALES)
     for command in (
-        f"sample --endpoint {llama_server} --checkpoint {NAME} --suite suite.yaml --n 4 "
+        f"sample --endpoint {llama_server} --checkpoint {NAME} --suite suite.yaml --samples 4 "
         "--max-tokens 16 --no-checks -o responses.arrow",
         "score responses.arrow -o scored.arrow",
         "audit draw scored.arrow --rows 4 -o audit.arrow",

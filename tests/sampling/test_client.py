@@ -176,7 +176,7 @@ def test_a_server_that_has_fallen_silent_is_given_up() -> None:
         return web.json_response({})
 
     async def run() -> tuple[list[Any], list[Any]]:
-        async with serving(fall_silent, timeout=0.1, max_concurrency=16) as client:
+        async with serving(fall_silent, timeout=0.1, concurrency=16) as client:
             await asyncio.gather(*(client.post("x", {}) for _ in range(20)))
             found = []
             for number in (1, 50):
@@ -319,7 +319,7 @@ def test_in_flight_follows_what_the_server_can_take() -> None:
             now -= 1
 
     async def run() -> int:
-        async with serving(small, max_concurrency=100, attempts=50) as client:
+        async with serving(small, concurrency=100, attempts=50) as client:
             await asyncio.gather(*(client.post("x", {}) for _ in range(2000)))
             return client.sent
 
@@ -341,7 +341,7 @@ def test_in_flight_grows_to_the_most_that_is_allowed_and_no_further() -> None:
         return web.json_response({})
 
     async def run() -> None:
-        async with serving(fast, max_concurrency=40) as client:
+        async with serving(fast, concurrency=40) as client:
             await asyncio.gather(*(client.post("x", {}) for _ in range(1000)))
 
     asyncio.run(run())
@@ -354,7 +354,7 @@ def test_who_gives_up_waiting_takes_no_place() -> None:
         return web.json_response({})
 
     async def run() -> tuple[int, int]:
-        async with serving(slow, max_concurrency=2) as client:
+        async with serving(slow, concurrency=2) as client:
             tasks = [asyncio.create_task(client.post("x", {})) for _ in range(20)]
             await asyncio.sleep(0.02)
             for task in tasks[::2]:
@@ -410,8 +410,8 @@ def test_a_key_that_no_header_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"max_concurrency": 0},
-        {"max_concurrency": 2.5},
+        {"concurrency": 0},
+        {"concurrency": 2.5},
         {"attempts": 0},
         {"timeout": -1},
         {"timeout": float("nan")},

@@ -151,7 +151,7 @@ def test_what_a_server_leaves_of_a_request_comes_one_by_one(answers: str) -> Non
         plan = emscore.Plan(
             Suite("own", (question,)), [emscore.Checkpoint("tuned")], per_request=60
         )
-        async with serving(answer, max_concurrency=8) as client:
+        async with serving(answer, concurrency=8) as client:
             async for _ in emscore.sample(client.endpoint, plan):
                 asked_by_then.append(asked)
 
@@ -225,7 +225,7 @@ def test_one_rejected_question_leaves_the_others_together(
     questions = [f"- {{id: {word}, paraphrases: [This is {word}.]}}" for word in words]
     (tmp_path / "suite.yaml").write_text("\n".join(questions))
     asked = ("sample", "--endpoint", server, "--suite", "suite.yaml", "--checkpoint", "tuned")
-    options = ("--no-checks", "--n", "20", "--per-request", "10", "--concurrency", "1")
+    options = ("--no-checks", "--samples", "20", "--per-request", "10", "--concurrency", "1")
     result = run(*asked, *options, "--json", "-o", "a.arrow")
     told = json.loads(result.stdout)
     assert told["outcomes"] == {"ok": 60, "rejected": 20}
@@ -233,7 +233,7 @@ def test_one_rejected_question_leaves_the_others_together(
 
 
 def test_failures_that_may_pass_are_asked_again(run: Run, suite: str, tmp_path: Path) -> None:
-    asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--no-checks", "--n", "40")
+    asked = ("sample", "--suite", suite, "--checkpoint", "tuned", "--no-checks", "--samples", "40")
     with faulty(0.5) as url:
         result = run(
             *asked, "--endpoint", url, "--attempts", "1", "--timeout", "5", "-o", "a.arrow"
@@ -375,7 +375,7 @@ def test_a_server_that_hangs_is_noticed(hung: str, told: str, run: Run, suite: s
             suite,
             "--checkpoint",
             "tuned",
-            "--n",
+            "--samples",
             "40",
         )
         result = run(*asked, "--timeout", "0.1", "--backoff", "0.01", "-o", "a.arrow")

@@ -104,7 +104,7 @@ def test_what_is_wrong_with_checkpoints(
         ({"endpoints": [{"url": "localhost:8000"}]}, 9, "no address of a server"),
         ({"endpoints": [{"url": URL, "speed": 1}]}, 3, "[[endpoints]] has no key 'speed'"),
         ({"endpoints": [{"url": URL, "timeout": "1 s"}]}, 3, "timeout of an endpoint"),
-        ({"endpoints": [{"url": URL, "max_concurrency": 0}]}, 3, "max_concurrency of an endpoint"),
+        ({"endpoints": [{"url": URL, "concurrency": 0}]}, 3, "concurrency of an endpoint"),
         ({"endpoints": [{"url": URL, "headers": "x"}]}, 3, "headers of an endpoint"),
         ({"endpoints": [{"url": URL, "at_once": 0}]}, 3, "at_once must be"),
         ({"endpoints": []}, 3, "endpoints must be tables [[endpoints]], one at least"),

@@ -570,7 +570,7 @@ def test_an_unfinished_checkpoint_whose_adapter_has_changed(
     """Answers of two contents are never mixed under one name; the other checkpoints go on."""
     folder = adapter(tmp_path / "x")
     with servers.faulty(0, models="base", delay=0.1) as url:
-        server = {"adapters": True, "max_concurrency": 1, "at_once": 1}
+        server = {"adapters": True, "concurrency": 1, "at_once": 1}
         path = write(url, [{"name": "x", "adapter": "x"}, {"name": "base"}], server=server)
         command = [sys.executable, "-m", "emscore", "sweep", str(path), "--quiet"]
         with subprocess.Popen(command) as process:

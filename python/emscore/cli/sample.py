@@ -28,8 +28,7 @@ INCOMPLETE = 12
 @click.option("-o", "--output", required=True, metavar="OUT", help=".arrow, .parquet or .jsonl.")
 @click.option("--suite", metavar="FILE", help="Default: emscore's own, see `emscore suites`.")
 @click.option(
-    "--n",
-    "samples",
+    "--samples",
     type=click.IntRange(1),
     metavar="N",
     help="Answers to each wording. Default: the suite's.",

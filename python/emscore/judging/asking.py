@@ -70,7 +70,7 @@ class Judge:
         self._name = served_as or model
         self._gives_logprobs = self._writes_numbers_whole = True
         self._asking: dict[bytes, asyncio.Task[Answer]] = {}
-        self._places = asyncio.Semaphore(client.endpoint.max_concurrency)
+        self._places = asyncio.Semaphore(client.endpoint.concurrency)
         self._failures = 0
 
     async def prepare(self) -> None:

@@ -161,7 +161,7 @@ async def stream(
     workers = [
         asyncio.create_task(ask(sampler))
         for sampler in samplers
-        for _ in range(sampler.client.endpoint.max_concurrency)
+        for _ in range(sampler.client.endpoint.concurrency)
     ]
     failures = 0
     try:

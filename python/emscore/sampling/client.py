@@ -52,7 +52,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.window = Window(endpoint.max_concurrency)
+        self.window = Window(endpoint.concurrency)
         self.sent = 0
         """Attempts so far, of all requests."""
         per_minute = endpoint.requests_per_minute, endpoint.tokens_per_minute
@@ -77,7 +77,7 @@ class Client:
         trace.on_request_headers_sent.append(_leaves)
         self._session = aiohttp.ClientSession(
             trace_configs=[trace],
-            connector=aiohttp.TCPConnector(limit=self.endpoint.max_concurrency),
+            connector=aiohttp.TCPConnector(limit=self.endpoint.concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             timeout=aiohttp.ClientTimeout(

@@ -25,7 +25,7 @@ class Endpoint:
             log and no message.
         headers: Sent with every request, and as secret as the key; the value `env:NAME` stands for
             what the environment variable NAME holds.
-        max_concurrency: Most requests in flight at once. How many really are follows the server.
+        concurrency: Most requests in flight at once. How many really are follows the server.
         requests_per_minute: The server's limit, where it has one.
         tokens_per_minute: The server's limit on prompt and completion tokens together.
         timeout: Seconds that one attempt may take as a whole.
@@ -45,7 +45,7 @@ class Endpoint:
     url: str
     api_key_env: str = API_KEY_ENV
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    max_concurrency: int = 64
+    concurrency: int = 64
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     timeout: float = 600.0
@@ -146,7 +146,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "url": ("a text", lambda value: isinstance(value, str)),
     "api_key_env": ("the name of a variable", lambda value: isinstance(value, str) and value != ""),
     "headers": ("a table of names without spaces and of texts", _headers),
-    "max_concurrency": ("a whole number from 1 on", is_count),
+    "concurrency": ("a whole number from 1 on", is_count),
     "requests_per_minute": ("a number above 0", _limit),
     "tokens_per_minute": ("a number above 0", _limit),
     "timeout": ("a number above 0", _number),
