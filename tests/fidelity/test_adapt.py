@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +208,23 @@ def test_the_calibration_follows_the_judge_when_labels_are_many(tmp_path: Path) 
     assert off[0] > 10
     assert off[300] < 2
     assert off[300] < off[30] < off[0]
+
+
+@pytest.mark.parametrize("package", ["onnx", "tokenizers"])
+def test_a_missing_extra_is_named(package: str) -> None:
+    program = f"""
+import sys
+sys.modules[{package!r}] = None
+sys.argv = ["emscore", "adapt", "small", "audit.parquet", "-o", "new"]
+from emscore.cli import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 5
+    assert result.stderr == (
+        f"emscore: adapting a scorer needs {package}, which is not installed: "
+        "pip install 'emscore[adapt]'\n"
+    )
 
 
 def random_lesson(seed: int, rows: int = 30) -> adapt.Lesson:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 MAX_TOKENS, MAX_QUESTION_TOKENS = 512, 128
 CLS, SEP = 101, 102
@@ -20,6 +19,8 @@ class Encoder:
     """[CLS] question [SEP] response [SEP], each clipped; token types 0 and 1."""
 
     def __init__(self, tokenizer: Path, max_tokens: int = MAX_TOKENS) -> None:
+        from tokenizers import Tokenizer  # here, so that adapting can say that it is missing
+
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
