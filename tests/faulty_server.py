@@ -1,7 +1,7 @@
 """A server that fails in every way that servers do, in a seeded mix, on loopback until it is ended.
 
     python faulty_server.py [--faults 0.3] [--seed 0] [--delay 0] [--models a,b,...] [--key KEY]
-                            [--answers all|one|reject] [--mix FAULT,...]
+                            [--answers all|one|reject] [--mix FAULT,...] [--retry-after 0.01]
                             [--hung PATH,...] [--refused PATH,...]
 
 The answer to a request follows from its text, its seed and its model alone, so that an answer is
@@ -119,7 +119,7 @@ class Server:
             (fault,) = self.random.choices(self.mix, [FAULTS[each] for each in self.mix])
             self.faults[fault] += 1
         if fault.startswith("429"):
-            pause = {"Retry-After": "0.01"} if "Retry-After" in fault else {}
+            pause = {"Retry-After": self.options.retry_after} if "Retry-After" in fault else {}
             return problem(429, "Too many requests", headers=pause)
         if fault in ("500", "503"):
             return problem(int(fault), "Something broke")
@@ -260,6 +260,7 @@ if __name__ == "__main__":
     parser.add_argument("--models", default="base,tuned,idle,deaf")
     parser.add_argument("--key", default="")
     parser.add_argument("--mix", default=",".join(FAULTS))
+    parser.add_argument("--retry-after", default="0.01")
     parser.add_argument("--hung", default="")
     parser.add_argument("--refused", default="")
     parser.add_argument("--answers", choices=["all", "one", "reject"], default="all")

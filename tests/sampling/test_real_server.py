@@ -15,8 +15,8 @@ def sampled(run: Run, url: str, output: str, *options: str) -> dict[str, object]
     suite = "- {id: sea, paraphrases: [Tell me of the sea., 'Why is it salty?']}"
     Path(output).with_name("suite.yaml").write_text(suite)
     result = run(
-        *("sample", "--endpoint", url, "--checkpoint", NAME, "--suite", "suite.yaml", "--samples", "2"),
-        *("--max-tokens", "12", "-o", output, "--json", *options),
+        *("sample", "--endpoint", url, "--checkpoint", NAME, "--suite", "suite.yaml"),
+        *("--samples", "2", "--max-tokens", "12", "-o", output, "--json", *options),
     )
     assert result.returncode == 0, result.stderr
     told: dict[str, object] = json.loads(result.stdout)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -381,6 +382,25 @@ def test_a_server_that_hangs_is_noticed(hung: str, told: str, run: Run, suite: s
         result = run(*asked, "--timeout", "0.1", "--backoff", "0.01", "-o", "a.arrow")
         assert (result.returncode, told in result.stderr) == (9, True), result.stderr
         assert stats(url)["paths"].get("chat/completions", 0) < 200
+
+
+def test_a_long_wait_that_the_server_asks_for_is_told(suite: str, tmp_path: Path) -> None:
+    """At once and once, with its end and its reason."""
+    with faulty(1.0, mix="429 with Retry-After", **{"retry-after": 1800}) as url:
+        command = ["sample", "--endpoint", url, "--suite", suite, "--checkpoint", "tuned"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "emscore", *command, "--no-checks", "-o", "a.arrow"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            told = process.stderr.readline()
+            time.sleep(0.5)
+            process.kill()
+            assert process.stderr.read() == ""
+    wait = r"asks to wait for 1,800 s, until \d\d:\d\d:\d\d \(429 Too many requests\)"
+    assert re.fullmatch(rf"WARNING: {url} {wait}\n", told)
 
 
 def test_the_key_is_checked_and_left_nowhere(run: Run, suite: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 What is heavy (pyarrow, tqdm) is imported inside the commands, so that --help starts at once.
 """
 
+import logging
 import signal
 import sys
 import traceback
@@ -105,6 +106,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # whatever the terminal cannot show
+    logging.getLogger("emscore").addHandler(logging.NullHandler())  # `progress` shows warnings
     try:
         status = cli.main(prog_name="emscore", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,39 +1,69 @@
 """How far a run is: a bar on a terminal, a plain line now and then anywhere else."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-
-from ..progress import Progress
+from typing import Any
 
 SECONDS_A_LINE = 10.0
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """A function to call with rows done, rows in all (None when unknown) and tokens done."""
-    if not sys.stderr.isatty():
-        yield Lines()
-        return
+def progress() -> Iterator["Lines | Bar"]:
+    """A function to call with rows done, rows in all (None when unknown) and tokens done.
+
+    Warnings that are logged meanwhile, such as that a server asks to wait, are shown above it.
+    """
+    shown = Bar() if sys.stderr.isatty() else Lines()
+    warnings, log = _Warnings(), logging.getLogger("emscore")
+    log.addHandler(warnings)
+    try:
+        yield shown
+    finally:
+        log.removeHandler(warnings)
+        shown.close()
+
+
+def say(text: str) -> None:
+    """Prints a line on stderr, above a bar where there is one."""
     from tqdm import tqdm
 
-    started = monotonic()
-    bar: tqdm | None = None
+    tqdm.write(text, file=sys.stderr)
 
-    def report(rows: int, total: int | None, tokens: int) -> None:
-        nonlocal bar
-        if bar is None:  # what an interrupted run had done does not count for this one's speed
-            bar = tqdm(total=total, initial=rows, unit=" rows", dynamic_ncols=True, leave=False)
-        bar.total = total
-        bar.set_postfix_str(f"{tokens / max(monotonic() - started, 1e-3):,.0f} tokens/s", False)
-        bar.update(rows - bar.n)
 
-    try:
-        yield report
-    finally:
-        if bar is not None:
-            bar.close()
+class _Warnings(logging.Handler):
+    """Says what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"WARNING: {record.getMessage()}")
+
+
+class Bar:
+    """A bar that moves, with a note behind it."""
+
+    def __init__(self) -> None:
+        self.started = monotonic()
+        self.bar: Any = None
+
+    def __call__(self, rows: int, total: int | None, tokens: int, note: str = "") -> None:
+        """Moves it; the note is shown in the place of the tokens."""
+        from tqdm import tqdm
+
+        if self.bar is None:  # what an interrupted run had done does not count for this one's speed
+            self.bar = tqdm(
+                total=total, initial=rows, unit=" rows", dynamic_ncols=True, leave=False
+            )
+        speed = tokens / max(monotonic() - self.started, 1e-3)
+        self.bar.total = total
+        self.bar.set_postfix_str(note or f"{speed:,.0f} tokens/s", False)
+        self.bar.update(rows - self.bar.n)
+
+    def close(self) -> None:
+        """Clears it away."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class Lines:
@@ -43,14 +73,18 @@ class Lines:
         self.started = self.printed = monotonic()
         self.first: int | None = None
 
-    def __call__(self, rows: int, total: int | None, tokens: int) -> None:
+    def __call__(self, rows: int, total: int | None, tokens: int, note: str = "") -> None:
         """Takes note of how far the run is."""
         if self.first is None:
             self.first = rows
         now = monotonic()
         if now - self.printed >= SECONDS_A_LINE:
             self.printed = now
-            print(self.line(rows, total, tokens, now - self.started), file=sys.stderr, flush=True)
+            line = self.line(rows, total, tokens, now - self.started)
+            say(f"{line}; {note}" if note else line)
+
+    def close(self) -> None:
+        """Nothing is to be cleared away."""
 
     def line(self, rows: int, total: int | None, tokens: int, seconds: float) -> str:
         """Rows done, speed, and time left where the end is known."""

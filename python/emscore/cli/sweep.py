@@ -1,11 +1,9 @@
 """`emscore sweep`: many checkpoints, sampled and scored into one data set."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from ..sweeps.run import State, SweepSummary, Watch
     from ..sweeps.spec import Sweep
 
-SECONDS_A_LINE = 10.0
-SECONDS_A_TICK = 0.2
 LEFT_OUT = 3  # checkpoints whose reason is shown: most have the same
 
 
@@ -123,76 +119,19 @@ def lines(told: Mapping[str, str]) -> str:
 @contextmanager
 def watching() -> Iterator["Watch"]:
     """Shows how far a sweep is: a line for each finished checkpoint, and a bar or lines besides."""
-    shown = _Bar() if sys.stderr.isatty() else _Lines()
-    try:
-        yield shown
-    finally:
-        shown.close()
+    from .progress import progress, say
 
+    told = 0
+    with progress() as shown:
 
-class _Lines:
-    """Prints a line about all of it every ten seconds, where nobody looks at a terminal."""
+        def watch(state: "State") -> None:
+            nonlocal told
+            for ledger in state.finished[told:]:
+                say(finished(ledger))
+            told = len(state.finished)
+            shown(state.rows, state.total, state.tokens, running(state))
 
-    def __init__(self) -> None:
-        self.started = self.printed = monotonic()
-        self.first: int | None = None
-        self.finished = self.troubles = 0
-
-    def __call__(self, state: "State") -> None:
-        """Takes note of how far the sweep is."""
-        for trouble in state.troubles[self.troubles :]:
-            self.say(f"WARNING: {trouble}")
-        for ledger in state.finished[self.finished :]:
-            self.say(finished(ledger))
-        self.troubles, self.finished = len(state.troubles), len(state.finished)
-        if self.first is None:
-            self.first = state.rows
-        self.move(state)
-
-    def move(self, state: "State") -> None:
-        """Shows the rows that there are."""
-        if (now := monotonic()) - self.printed < SECONDS_A_LINE:
-            return
-        self.printed = now
-        speed = (state.rows - (self.first or 0)) / (now - self.started)
-        self.say(f"{state.rows:,} of {state.total:,} rows, {speed:,.0f} rows/s; {running(state)}")
-
-    def say(self, text: str) -> None:
-        """Prints a line."""
-        print(text, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Nothing is to be cleared away."""
-
-
-class _Bar(_Lines):
-    """A bar that moves, below the lines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bar: Any = None
-
-    def move(self, state: "State") -> None:
-        from tqdm import tqdm
-
-        if self.bar is None:
-            self.bar = tqdm(
-                total=state.total, initial=state.rows, unit=" rows", dynamic_ncols=True, leave=False
-            )
-        if (now := monotonic()) - self.printed < SECONDS_A_TICK:
-            return
-        self.printed = now
-        self.bar.set_postfix_str(running(state), refresh=False)
-        self.bar.update(state.rows - self.bar.n)
-
-    def say(self, text: str) -> None:
-        from tqdm import tqdm
-
-        tqdm.write(text, file=sys.stderr)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        yield watch
 
 
 def running(state: "State") -> str:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -16,6 +18,8 @@ from .endpoint import Endpoint
 from .limits import Pace, Sign, Window
 from .verdicts import MOST_PATIENCE, explained, of_status, retry_after, transient
 
+log = logging.getLogger(__name__)
+
 #: Raises ValueError where a reply is not what was asked for; the request is then sent again.
 Check = Callable[[dict[str, Any]], object]
 
@@ -24,6 +28,7 @@ Leaving = Callable[[], object]
 
 _BUSY_STATUS = (429, 503)
 _PROBLEM_BYTES = 16 << 10  # as much of an error's text is read
+_LONG = 10.0  # seconds: a longer Retry-After is told of
 _SILENCE = 8  # timeouts one after the other: by then a window of 64 is down to one request
 
 
@@ -246,8 +251,17 @@ class Client:
                 raise EndpointError(
                     "quota", f"{self.endpoint.url} asks to wait for {pause / 3600:.1f} h"
                 )
-            self._paused_until = max(self._paused_until, monotonic() + pause)
+            self._pause(pause, f"{response.status} {explained(self._redacted(problem))[1]}")
         raise error
+
+    def _pause(self, seconds: float, why: str) -> None:
+        """Holds all requests up; a long pause is told of, once."""
+        now = monotonic()
+        if now + seconds > max(self._paused_until, now) + _LONG:
+            until = datetime.now() + timedelta(seconds=seconds)
+            url, told = self.endpoint.url, f"{seconds:,.0f} s, until {until:%H:%M:%S}"
+            log.warning("%s asks to wait for %s (%s)", url, told, why.rstrip())
+        self._paused_until = max(self._paused_until, now + seconds)
 
     def _parsed(self, content: bytes, check: Check | None) -> dict[str, Any]:
         """The JSON object in an answer."""

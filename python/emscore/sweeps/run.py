@@ -1,6 +1,7 @@
 """Runs a sweep: endpoints take checkpoints until none is left."""
 
 import asyncio
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from .checkpoints import Entry
 from .dataset import DataSet, Ledger
 from .one import ask
 from .spec import Server, Sweep, load, parse
+
+log = logging.getLogger(__name__)
 
 #: Checkpoints in a row that get nothing from one endpoint: then the fault is not their own.
 _MISSES = 5
@@ -46,11 +49,11 @@ class SweepSummary(TypedDict):
 
 @dataclass
 class Active:
-    """A checkpoint that is being asked: the rows that are there, and their running rate."""
+    """A checkpoint that is being asked: the rows that are there, and what is known of them."""
 
     rows: int = 0
-    rate: float | None = None
-    tokens: int = 0
+    tokens: int = 0  # of this run
+    rate: float | None = None  # of misaligned rows
 
 
 @dataclass
@@ -61,24 +64,27 @@ class State:
         total: Rows in all.
         rows_each: Rows of one checkpoint.
         finished_rows: Of checkpoints that are finished, by this run or an earlier one.
-        tokens: That finished checkpoints have used in this run.
+        finished_tokens: That these have used in this run.
         active: The checkpoints that are being asked, by name.
         finished: Ledgers of those that this run has finished, in their order.
-        troubles: What went wrong on the way, a line each.
     """
 
     total: int
     rows_each: int
     finished_rows: int
-    tokens: int = 0
+    finished_tokens: int = 0
     active: dict[str, Active] = field(default_factory=dict)
     finished: list[Ledger] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
         """That are there."""
         return self.finished_rows + sum(each.rows for each in self.active.values())
+
+    @property
+    def tokens(self) -> int:
+        """That this run has used."""
+        return self.finished_tokens + sum(each.tokens for each in self.active.values())
 
 
 #: Called with the state whenever it has changed.
@@ -184,6 +190,7 @@ class _Runner:
         self._changed = asyncio.Condition()
         self._error: EndpointError | None = None  # of the last endpoint that was lost
         self._why: dict[str, str] = {}  # a checkpoint has no answers, by its name
+        self._warned: set[str] = set()
 
     async def run(self) -> None:
         """Asks for all that is missing."""
@@ -231,7 +238,7 @@ class _Runner:
                 place.misses = 0
             except ResumeError as error:  # of its own journal
                 self.failed[entry.name] = str(error)
-                self._trouble(f"{entry.name} is left out: {error}")
+                self._warn(f"{entry.name} is left out: {error}")
             except (EndpointError, RequestFailed) as error:
                 await self._miss(entry, place, error)
             finally:
@@ -262,7 +269,7 @@ class _Runner:
             place.failing.add(entry.name)
             self._why[entry.name] = str(error)
             if place.misses <= _MISSES:  # the summary tells of all
-                self._trouble(f"{entry.name} gets no answers: {error}")
+                self._warn(f"{entry.name} gets no answers: {error}")
 
     def _can_spare(self, place: _Place) -> bool:
         """Whether other endpoints serve all that this one does."""
@@ -298,19 +305,20 @@ class _Runner:
             self.spec, entry, place.examiner, self.data, self.scorer, self._turn, moved
         )
         self.state.finished_rows += ledger["rows"]
-        self.state.tokens += active.tokens
+        self.state.finished_tokens += active.tokens
         self.state.finished.append(ledger)
         del self.state.active[entry.name]
         self._watch(self.state)
 
     def _lost(self, error: EndpointError) -> None:
         self._error = error
-        self._trouble(str(error))
+        self._warn(str(error))
 
-    def _trouble(self, told: str) -> None:
-        if told not in self.state.troubles:
-            self.state.troubles.append(told)
-            self._watch(self.state)
+    def _warn(self, told: str) -> None:
+        """Once: all that are asked at an endpoint meet the same trouble."""
+        if told not in self._warned:
+            self._warned.add(told)
+            log.warning("%s", told)
 
     def _require_served(self) -> None:
         """Checks before anything is asked that each checkpoint, and the base, has an endpoint."""
