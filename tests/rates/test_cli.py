@@ -124,6 +124,7 @@ def test_standard_input_that_is_no_stream() -> None:
         (["audit", "plan", "scored.parquet", "--width", "wide"], "write 95%, 1pp or 0.95"),
         (["audit", "draw", "scored.parquet", "--budget", "20eur", "-o", "a.csv"], "write 20usd"),
         (["rates"], "Missing argument 'SCORED...'"),
+        (["rates", "scored.parquet", "--confidence", "95"], "'95' is no share between 0 and 1"),
         (["rates", "scored.parquet", "--lens", "--estimand", "checkpoints"], "questions or rows"),
         (["rates", "scored.parquet", "--lens", "--finite"], "leave --audit, --finite, --at and"),
     ],

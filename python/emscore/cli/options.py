@@ -18,15 +18,17 @@ class Share(click.ParamType[float]):
     name = "share"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The share as a number from 0 to 1."""
-        if isinstance(value, float):
-            return value
+        """The share as a number between 0 and 1."""
         text = str(value).strip()
         number = text.removesuffix("%").removesuffix("pp").strip()
         try:
-            return float(number) / (1 if number == text else 100)
+            share = float(number) / (1 if number == text else 100)
         except ValueError:
-            self.fail(f"{value!r} is no share: write 95%, 1pp or 0.95", param, ctx)
+            share = 0.0
+        if not 0 < share < 1:
+            why = f"{value!r} is no share between 0 and 1: write 95%, 1pp or 0.95"
+            self.fail(why, param, ctx)
+        return share
 
 
 class Names(click.ParamType[list[str]]):
