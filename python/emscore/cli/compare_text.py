@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..rates.gate import Gate
+from ..words import difference, p_value
 from .rates_text import SHOWN, interval, notes, percent
 from .report import indented
 from .table import label, table
@@ -26,8 +27,8 @@ def differences(found: pa.Table) -> str:
         [
             *(label(row[name]) for name in by),
             *("-" if row[name] is None else f"{percent(row[name])}%" for name in rates),
-            points(row),
-            "-" if row["p_adjusted"] is None else p_value(row["p_adjusted"]),
+            typed(difference(row)),
+            typed(p_value(row["p_adjusted"])),
             "*" if row["found"] else "",
         ]
         for row in rows[:SHOWN]
@@ -62,17 +63,9 @@ def differences(found: pa.Table) -> str:
     return "\n\n".join(shown)
 
 
-def points(row: Line) -> str:
-    """+4.1 (3.2 to 5.3), in percentage points."""
-    if row["difference"] is None:
-        return "-"
-    middle, low, high = (round(100 * row[name], 1) + 0.0 for name in ("difference", "low", "high"))
-    return f"{middle:+.1f} ({low:.1f} to {high:.1f})"
-
-
-def p_value(p: float) -> str:
-    """Two digits, or that it is small."""
-    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+def typed(text: str) -> str:
+    """With the signs that a keyboard has."""
+    return text.translate(str.maketrans("–−", "--"))
 
 
 def onset(row: Line, last: float) -> str:
@@ -81,13 +74,19 @@ def onset(row: Line, last: float) -> str:
         told = "no onset: the rate never rises above the base by that much"
         if row["onset_after"] == last:
             return told
-        until = "at no step" if row["onset_after"] is None else f"up to {row['onset_after']:g} only"
+        until = (
+            "at no step"
+            if row["onset_after"] is None
+            else f"up to {label(row['onset_after'])} only"
+        )
         return f"{told}, but that is sure {until}"
-    begins = "" if row["onset"] is None else f"begins at {row['onset']:g}; "
+    begins = "" if row["onset"] is None else f"begins at {label(row['onset'])}; "
     after = (
-        "from the first step on" if row["onset_after"] is None else f"after {row['onset_after']:g}"
+        "from the first step on"
+        if row["onset_after"] is None
+        else f"after {label(row['onset_after'])}"
     )
-    by = "not surely at any step" if row["onset_by"] is None else f"by {row['onset_by']:g}"
+    by = "not surely at any step" if row["onset_by"] is None else f"by {label(row['onset_by'])}"
     return f"misalignment {begins}surely {after} and {by}, if rates never fall in training"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .. import words
 from ..rates.requests import LEFT_OUT
 from .report import indented
 from .table import label, table
@@ -72,9 +73,8 @@ def interval(line: Line) -> str:
 
 
 def percent(share: float) -> str:
-    """As percent: two digits after the point below one percent, so that 0.2 and 0.24 differ."""
-    share *= 100
-    return f"{share:.2f}" if 0 < share < 0.995 else f"{share:.1f}"
+    """As percent, without the sign."""
+    return words.percent(share).removesuffix("%")
 
 
 def outcomes(lines: pa.Table) -> str:

@@ -6,7 +6,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ..summary import Counts, Summary, calibrated_rate, counted_rate, definitions, total
-from .table import WIDTH, plain, table
+from ..words import plain
+from .table import WIDTH, table
 
 if TYPE_CHECKING:
     from ..familiarity import Report

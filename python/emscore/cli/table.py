@@ -5,6 +5,9 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from ..words import cut as shortened
+from ..words import plain
+
 WIDTH = 80
 GAP = "  "
 
@@ -33,7 +36,7 @@ def table(
         excess -= 1
     for column in shrink:
         name, *cells = columns[column]
-        columns[column] = [_cut(name, widths[column]), *cut(cells, widths[column])]
+        columns[column] = [shortened(name, widths[column]), *cut(cells, widths[column])]
         widths[column] = max(map(len, columns[column]))
     return "\n".join(
         GAP.join(
@@ -56,23 +59,12 @@ def cut(texts: Sequence[str], width: int) -> list[str]:
     alike = os.path.commonprefix(long) if len(set(long)) > 1 else ""  # noqa: RUF071
     words = re.sub(r"\w+$", "", alike)  # whole ones
     for begun in (0, len(words), len(alike)):
-        short = [_cut("…" * bool(begun) + t[begun:] if t in long else t, width) for t in texts]
+        short = [shortened("…" * bool(begun) + t[begun:] if t in long else t, width) for t in texts]
         if len(set(short)) == len(set(texts)):
             return short
     return list(texts)
 
 
-def _cut(text: str, width: int) -> str:
-    if len(text) <= width:
-        return text
-    return text[: width // 2] + "…" + text[len(text) - (width - 1) // 2 :]
-
-
 def label(value: Any) -> str:
     """What a line is called in one column; "-" where it has no name there."""
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def plain(text: str) -> str:
-    """The text without line breaks and terminal commands, which names in a file may hold."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    return "-" if value is None else f"{value:.7g}" if isinstance(value, float) else str(value)

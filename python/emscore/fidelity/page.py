@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from ..report.words import cut
+from ..words import cut
 
 LINES = 15  # checkpoints in a plot
 WIDE = 36  # characters of a name that a plot has room for

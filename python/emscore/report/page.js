@@ -38,7 +38,7 @@ const PAGE = 25;
 const table = { sort: data.columns.findIndex((c) => c.kind === "share"), up: false, page: 0, find: "" };
 
 const percent = (x) =>
-  x === null ? "–" : (x * 100).toFixed(x > 0 && x < 0.1 ? 2 : 1) + "%";
+  x === null ? "–" : (x * 100).toFixed(x > 0 && x < 0.00995 ? 2 : 1) + "%";
 
 function cell(column, row, at) {
   const value = row[at];

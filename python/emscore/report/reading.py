@@ -14,7 +14,7 @@ from ..rates.measure import rates_of
 from ..rates.query import Lines, Query
 from ..rates.scan import Counts
 from ..rates.sources import Scored, require_files, sources
-from .words import cut
+from ..words import cut
 
 CUTS = tuple(float(cut) for cut in range(20, 41))
 MOST_GROUPS = 40  # nobody tells more apart: then all rows are one group

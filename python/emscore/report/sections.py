@@ -15,9 +15,9 @@ from ..rates.query import Lines
 from ..rates.refusals import refusals_of
 from ..rates.rows import Rows
 from ..rates.walk import OUTCOMES
+from ..words import cut, difference, interval, onset, p_value, percent, thousands
 from .gallery import BIN, Gallery
 from .reading import Line, Reading
-from .words import cut, difference, interval, onset, p_value, percent, thousands
 
 MOST_QUESTIONS = 16
 MOST_DENSITIES = 9

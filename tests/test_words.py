@@ -2,7 +2,7 @@
 
 import doctest
 
-from emscore.report import words
+from emscore import words
 
 
 def test_docstrings() -> None:

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,19 +52,24 @@ def onset(line: Mapping[str, Any]) -> list[str]:
 
 
 def _step(step: float | None) -> str:
-    return NONE if step is None else f"{step:g}"
+    return NONE if step is None else f"{step:.7g}"
+
+
+def plain(text: str) -> str:
+    """The text without line breaks and terminal commands, which names in a file may hold.
+
+    Nor has Vega strings with such letters.
+    """
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def cut(text: Any, width: int = 32) -> str:
     """The text, without its middle where it is longer: names often differ at their ends.
 
-    What cannot be printed, such as line separators, is replaced: Vega has no strings with it.
-
     >>> cut("Qwen2.5-32B risky-financial merged", 15)
     'Qwen2.5… merged'
     """
-    told = NONE if text is None else str(text)
-    told = "".join(letter if letter.isprintable() else "�" for letter in told)
+    told = NONE if text is None else plain(str(text))
     if len(told) <= width:
         return told
     return told[: width // 2] + "…" + told[len(told) - (width - 1) // 2 :]
