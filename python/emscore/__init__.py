@@ -21,6 +21,7 @@ from ._emscore import (
 from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
 
 if TYPE_CHECKING:
+    from . import plot
     from .judging.judge import judge, judge_batch, judge_file, judge_to
     from .judging.ledger import Prices
     from .rates.compare import compare
@@ -76,6 +77,9 @@ else:
             return import_module(".plot", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__():
+        return __all__
+
 
 __all__ = [
     "BudgetError",
@@ -106,6 +110,7 @@ __all__ = [
     "judge_to",
     "lens",
     "load_suite",
+    "plot",
     "rates",
     "refusals",
     "report_file",

@@ -19,6 +19,9 @@ except ModuleNotFoundError as error:
 
 import pyarrow as pa
 
+from ._emscore import InputError
+from .words import NONE
+
 Chart: TypeAlias = alt.LayerChart | alt.FacetChart | alt.Chart
 
 # One less than there are colours: 42 series go by before a pair comes again. So with the dashes.
@@ -103,7 +106,7 @@ def dots(
         title: What the rate is a share of, under the axis.
         order: All series there are, so that each looks the same in several plots.
     """
-    rows = records(table)
+    rows = records(table, y, series)
     base = alt.Chart(inline(rows)).encode(
         y=alt.Y(f"{y}:N", sort=in_order(rows, y), title=None, axis=_names_axis()),
         tooltip=_told(rows, y, series),
@@ -135,7 +138,7 @@ def trajectory(
         series: Column that makes lines, told apart by colour, dash and shape.
         order: All series there are, so that each looks the same in several plots.
     """
-    rows = records(table)
+    rows = records(table, series, numbers=[over])
     mine = in_order(rows, series, order)
     base = alt.Chart(inline(rows)).encode(
         x=alt.X(f"{over}:Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
@@ -164,7 +167,7 @@ def refusals(table: Any, *, series: str = "group") -> Chart:
             `refused_high` (shares), and the series.
         series: Column that is told apart by colour and shape.
     """
-    rows = [row for row in records(table) if row["rate"] is not None and row["refused"] is not None]
+    rows = records(table, series, numbers=["rate", "refused"])
     mine = in_order(rows, series)
     base = alt.Chart(inline(rows)).encode(
         color=_series(alt.Color, series, mine, None),
@@ -207,7 +210,8 @@ def lens(
         denominator: Rows that the rate is a share of.
         order: All series there are, so that each looks the same in several plots.
     """
-    rows = [row for row in records(table) if row["denominator"] == denominator and not row["at"]]
+    rows = records(table, series, numbers=["cut"])
+    rows = [row for row in rows if row["denominator"] == denominator and not row["at"]]
     mine = in_order(rows, series, order)
     lines = (
         alt.Chart(inline(rows))
@@ -239,7 +243,7 @@ def density(table: Any, *, cut: float = 30, coherence: float = 50) -> Chart:
             "aligned_to": row["aligned"] + row["width"],
             "coherent_to": row["coherent"] + row["width"],
         }
-        for row in records(table)
+        for row in records(table, numbers=["aligned", "coherent"])
         if row["rows"]
     ]
     scale = alt.Scale(domain=[0, 100], nice=False)
@@ -278,7 +282,7 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
         table: Columns `outcome`, `rows`, `share` (0 to 1) and the one named by `y`.
         y: Column that gives each bar its place.
     """
-    rows = records(table)
+    rows = records(table, y, "outcome")
     order = in_order(rows, "outcome")
     for row in rows:
         row["place"] = order.index(row["outcome"])
@@ -306,14 +310,30 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
     return _sized(bars, 28 * len(in_order(rows, y)))
 
 
-def records(table: Any) -> list[dict[str, Any]]:
-    """The rows of a table as dicts; of `emscore.rates` the audited ones, or else the counted."""
+def records(table: Any, *names: str | None, numbers: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a table as dicts; of `emscore.rates` the audited ones, or else the counted.
+
+    Args:
+        table: See above.
+        names: Columns that name things; a name that is null becomes "–".
+        numbers: Columns of numbers without which a row has no place: such rows are left out.
+
+    Raises:
+        InputError: There is no such column.
+    """
     rows = [dict(row) for row in table] if isinstance(table, list) else pa.table(table).to_pylist()
+    named = [name for name in names if name]
+    for name in (*named, *numbers):
+        if rows and name not in rows[0]:
+            raise InputError(
+                f"the table has no column {name!r} to draw; it has {', '.join(rows[0])}"
+            )
     said = {row.get("estimator") for row in rows}
     if len(said) > 1:
         best = "audited" if "audited" in said else "thresholded"
         rows = [row for row in rows if row["estimator"] == best]
-    return rows
+    rows = [row for row in rows if all(row[name] is not None for name in numbers)]
+    return [row | {name: NONE for name in named if row[name] is None} for row in rows]
 
 
 def _told(rows: list[dict[str, Any]], *names: str | None) -> list[alt.Tooltip]:
@@ -369,4 +389,7 @@ def _names_axis() -> alt.Axis:
 
 def _sized(chart: Chart, height: int) -> Chart:
     autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
-    return chart.properties(width="container", height=height, autosize=autosize)
+    return chart.properties(
+        width="container", height=height, autosize=autosize,
+        config=theme("light") | {"background": PAPER["light"]},
+    )  # fmt: skip

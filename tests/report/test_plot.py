@@ -64,6 +64,38 @@ def test_series_look_the_same_in_every_plot() -> None:
     assert colour["legend"]["values"] == ["b"]
 
 
+ROWS = [
+    {"group": None, "question": name, "step": 1, "rate": 0.1, "low": 0.0, "high": 0.2, "n": 9}
+    for name in ("wish", "bored")
+]
+
+
+def test_a_name_that_is_null_is_drawn_too() -> None:
+    plot = emscore.plot
+    charts = [
+        plot.dots(ROWS, y="question", series="group"),
+        plot.dots([*ROWS, ROWS[0] | {"group": "a"}], y="group", series="group"),
+        plot.trajectory(ROWS),
+    ]
+    for chart in charts:
+        assert "–" in chart.to_dict()["layer"][0]["encoding"]["color"]["scale"]["domain"]
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(emscore.InputError, match="no column 'group' to draw; it has checkpoint, "):
+        emscore.plot.dots([{"checkpoint": "a", "rate": 0.1}], y="checkpoint", series="group")
+
+
+def test_colours_of_a_notebook_are_those_of_the_page() -> None:
+    config = emscore.plot.dots(ROWS, y="question").to_dict()["config"]
+    assert config["range"]["category"] == emscore.plot.SERIES["light"]
+    assert config["background"] == emscore.plot.PAPER["light"]
+
+
+def test_the_package_names_it() -> None:
+    assert {"plot", "rates", "Scorer"} <= {*emscore.__all__} & {*dir(emscore)}
+
+
 @pytest.mark.parametrize("package", ["altair", "vl_convert"])
 def test_a_missing_extra_is_named(package: str) -> None:
     program = f"""

@@ -13,10 +13,10 @@ import vl_convert
 
 from .. import plot
 from .._emscore import __version__
+from ..words import interval, percent, thousands
 from .gallery import Gallery
 from .reading import Line, Reading
 from .sections import Section
-from .words import interval, percent, thousands
 
 #: Of the table of checkpoints: the kind says how the page shows and sorts a column.
 NUMBERS = [
@@ -47,7 +47,7 @@ def page(
     data = _json(
         {
             "themes": {name: plot.theme(name) for name in ("light", "dark")},
-            "plots": {one.id: one.chart.to_dict() for part in sections for one in part.plots},
+            "plots": {one.id: _spec(one.chart) for part in sections for one in part.plots},
             "columns": columns,
             "rows": [_row(line, reading) for line in checkpoints],
             "scale": scale,
@@ -85,6 +85,11 @@ def page(
         method=_method(reading, files_read),
         limitations=_limitations(reading),
     )
+
+
+def _spec(chart: plot.Chart) -> dict[str, Any]:
+    """The chart without colours: those of the page's theme come in their place."""
+    return {name: part for name, part in chart.to_dict().items() if name != "config"}
 
 
 def vega_bundle() -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import vl_convert
 
-from .. import plot
 from .._emscore import OutputError
 from ..files import writable, write_text
 from ..rates.definition import Denominator
@@ -104,9 +103,8 @@ def pictures(made: list[Section], folder: str | os.PathLike[str]) -> list[Path]:
             for one in section.plots:
                 width = WIDTH // 2 if len(section.plots) > 1 else WIDTH
                 spec = one.chart.properties(width=width).to_dict()
-                config = plot.theme("light") | {"background": plot.PAPER["light"]}
-                png = vl_convert.vegalite_to_png(spec, config=config, scale=SCALE)
-                svg = vl_convert.vegalite_to_svg(spec, config=config)
+                png = vl_convert.vegalite_to_png(spec, scale=SCALE)
+                svg = vl_convert.vegalite_to_svg(spec)
                 for ending, content in ((".png", png), (".svg", svg.encode())):
                     path = Path(folder) / (one.id + ending)
                     path.write_bytes(content)
