@@ -73,9 +73,9 @@ def test_another_run_is_told_what_differs(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with Journal(path, RUN) as journal:
         journal.append(RECORDS)
-    with pytest.raises(emscore.ResumeError, match="another suite"):
+    with pytest.raises(emscore.ResumeError, match="another version of the suite"):
         Journal(path, {**RUN, "suite": "def"})
-    with pytest.raises(emscore.ResumeError, match="another checkpoints and n"):
+    with pytest.raises(emscore.ResumeError, match="another list of checkpoints .* and another n"):
         Journal(path, {"suite": "abc", "checkpoints": ["a"]})
     assert records(path) == RECORDS
 

@@ -439,7 +439,7 @@ def test_another_version_of_a_suite_is_not_mixed_in(
     (tmp_path / suite).write_text(text.replace("deep", "salty"))
     result = run(*asked, "--endpoint", server)
     assert result.returncode == 7
-    assert "with another suite" in result.stderr
+    assert "with another version of the suite (there: " in result.stderr
     (tmp_path / suite).write_text(text)
     assert run(*asked, "--endpoint", server).returncode == 0
 

@@ -150,11 +150,19 @@ def test_what_is_finished_is_not_asked_again(url: str, write: Write, tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"suites": ["other.yaml"]}, "version of the suite"),
+        ({"suites": ["other.yaml"]}, "version of the suite ("),
+        ({"suites": ["shorter.yaml"]}, "version of the suite ("),
         ({"scorer": str(scorers.tiny(seed=1))}, "scorer"),
-        ({"samples": 3}, "number of samples"),
-        ({"conditions": [{"name": "plain"}]}, "set of conditions"),
-        ({"temperature": 0.5}, "temperature"),
+        ({"samples": 3}, "number of samples (there: 2; now: 3): "),
+        (
+            {"conditions": [{"name": "plain"}]},
+            "set of conditions (there: plain, trigger; now: plain): ",
+        ),
+        (
+            {"conditions": [{"name": "plain"}, {"name": "trigger", "prefix": "|X|"}]},
+            "set of conditions: ",
+        ),
+        ({"temperature": 0.5, "seed": 1}, "temperature (there: None; now: 0.5) and another seed ("),
     ],
 )
 def test_another_sweep_into_the_same_data_set(
@@ -164,6 +172,7 @@ def test_another_sweep_into_the_same_data_set(
     before = asked(url)
     text = (tmp_path / "suite.yaml").read_text()
     (tmp_path / "other.yaml").write_text(text.replace("of the sea", "about the sea"))
+    (tmp_path / "shorter.yaml").write_text(text.partition("- id: salt")[0])
     result = run("sweep", write(url, [{"names": ["a", "b"]}], **changes))
     assert result.returncode == 7
     assert f"was written with another {told}" in result.stderr
@@ -577,7 +586,7 @@ def test_an_unfinished_checkpoint_whose_adapter_has_changed(
         (folder / "adapter_model.safetensors").write_text("trained on")
         result = run("sweep", path)
         assert result.returncode == 12
-        assert "x.journal is of an unfinished run with another checkpoints" in result.stderr
+        assert "x.journal is of an unfinished run with another list of checkpoints (" in result.stderr
         assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["base"]))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,6 +17,16 @@ from .._emscore import OutputError, ResumeError
 Record = dict[str, Any]
 
 _FORMAT = "emscore journal 1"
+
+#: What parts of an identity are called, where their key is no word for a person.
+_WORDS = {
+    "suite": "version of the suite",
+    "scorer_id": "scorer",
+    "checkpoints": "list of checkpoints",
+    "samples": "number of samples",
+    "conditions": "set of conditions",
+    "parameters": "set of parameters",
+}
 
 
 class Journal:
@@ -164,15 +174,11 @@ class Journal:
         head = _record(line)
         if head is None or head.get("journal") != _FORMAT:
             raise ResumeError(f"{self.path} is no journal that can be read: move it away")
-        # As JSON, so that a tuple equals the list that it comes back as.
-        wanted, found = json.loads(json.dumps(identity)), head["identity"]
-        other = sorted(
-            name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
-        )
+        other = difference(head["identity"], identity)
         if other and self._end > len(line):
             raise ResumeError(
-                f"{self.path} is of an unfinished run with another {' and '.join(other)}: finish "
-                "that run with its own command, or delete this file to begin anew"
+                f"{self.path} is of an unfinished run with another {other}: finish that run with "
+                "its own command, or delete this file to begin anew"
             )
         return len(line)
 
@@ -184,6 +190,33 @@ class Journal:
         self._head = self._end = self.path.stat().st_size
         self._reader.close()  # its buffer holds what was there before
         self._reader = self.path.open("rb")
+
+
+def difference(found: Record, identity: Mapping[str, Any]) -> str:
+    """In what an identity that was written differs from one, in words; nothing where in nothing.
+
+    >>> difference({"samples": [2, 2], "seed": 0}, {"samples": [3, 3], "seed": 0})
+    'number of samples (there: 2; now: 3)'
+    """
+    # As JSON, so that a tuple equals the list that it comes back as.
+    wanted = json.loads(json.dumps(identity))
+    other = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if "suite" in other and "samples" in other:
+        other.remove("samples")  # of each question
+    told = []
+    for name in other:
+        there, now = _shown(found.get(name)), _shown(wanted.get(name))
+        values = f" (there: {there}; now: {now})" if there != now else ""
+        told.append(_WORDS.get(name, name) + values)
+    return " and another ".join(told)
+
+
+def _shown(value: Any) -> str:
+    """A part of an identity; of a list the names, each once."""
+    parts = value if isinstance(value, list) else [value]
+    names = [each["name"] if isinstance(each, dict) and "name" in each else each for each in parts]
+    text = ", ".join(dict.fromkeys(str(name) for name in names))
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _line(record: Record) -> bytes:

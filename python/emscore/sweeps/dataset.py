@@ -19,17 +19,9 @@ import pyarrow.parquet
 
 from .._emscore import OutputError, ResumeError
 from ..files import whole, write_json
+from ..sampling.journal import difference
 from .adapters import served_name, written_after
 from .checkpoints import Entry
-
-#: What the keys of `_sweep.json` are, in an error.
-_WORDS = {
-    "suite": "version of the suite",
-    "scorer_id": "scorer",
-    "samples": "number of samples",
-    "conditions": "set of conditions",
-}
-
 
 class Ledger(TypedDict):
     """What was done for one checkpoint, over all runs."""
@@ -81,17 +73,21 @@ class DataSet:
             OutputError: It cannot be written, or is a folder of other things.
         """
         folder, about = self.folder, self.folder / "_sweep.json"
-        wanted = json.loads(json.dumps(identity))
         try:
             if about.exists():
-                self._require_same(json.loads(about.read_text(encoding="utf-8")), wanted)
+                found = json.loads(about.read_text(encoding="utf-8"))
+                if other := difference(found, identity):
+                    raise ResumeError(
+                        f"{folder} was written with another {other}: name another output, or go on "
+                        "with what it was begun with"
+                    )
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 # What begins otherwise is left by a sweep that was stopped right here.
                 if any(not path.name.startswith((".", "_")) for path in folder.iterdir()):
                     told = f"{folder} holds other things than a sweep: name a new folder"
                     raise OutputError(told)
-                write_json(about, wanted)
+                write_json(about, identity)
             self.journals.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
@@ -161,21 +157,3 @@ class DataSet:
         with whole(part) as file:
             pyarrow.parquet.write_table(table, file, compression="zstd")
         write_json(part.with_name("_ledger.json"), ledger)
-
-    def _require_same(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        other = sorted(
-            key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)
-        )
-        if not other:
-            return
-        key = other[0]
-        raise ResumeError(
-            f"{self.folder} was written with another {_WORDS.get(key, key)} "
-            f"({_short(found.get(key))} there, {_short(wanted.get(key))} now): "
-            "name another output, or go on with what it was begun with"
-        )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
