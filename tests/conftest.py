@@ -1,8 +1,10 @@
 """What several tests share: the sample, a loaded scorer, the command line."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ DATA = ROOT.parent / "shared" / "data"
 # A busy machine is slow, not wrong.
 settings.register_profile("emscore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("emscore")
+
+# Where the tests run in the background Ctrl-C is ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -57,6 +62,18 @@ def run(tmp_path: Path) -> Run:
         return result
 
     return run
+
+
+def reads_on(process: "subprocess.Popen[bytes]") -> None:
+    """Waits until it has read all that was written to its standard input, and waits for more."""
+    import fcntl
+    import termios
+
+    assert process.stdin is not None
+    process.stdin.flush()
+    while any(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))):
+        assert process.poll() is None
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

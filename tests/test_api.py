@@ -413,7 +413,7 @@ except KeyboardInterrupt:
         assert process.stdout.readline() == "go\n"
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10)[0] == "stopped\n"
+        assert process.communicate(timeout=60)[0] == "stopped\n"
         assert process.returncode == 0
 
 

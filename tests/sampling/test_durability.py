@@ -102,14 +102,7 @@ def test_ctrl_c_and_a_torn_end(run: Run, tmp_path: Path) -> None:
     journal = tmp_path / "a.arrow.journal"
     with faulty(0.0, delay=0.01) as url:
         asked = [sys.executable, "-m", "emscore", *command(url, "-o", "a.arrow")]
-        with subprocess.Popen(
-            asked,
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Where the tests run in the background, it is ignored, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process:
+        with subprocess.Popen(asked, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
             while not journal.exists() or journal.stat().st_size < 100_000:
                 assert process.poll() is None
                 time.sleep(0.001)
