@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import Run
+from conftest import Run, reads_on
 
 from .made import scored
 from .test_audit import judge
@@ -146,8 +145,7 @@ def test_ctrl_c_stops_a_pipe_that_says_no_more() -> None:
         table = scored(400)
         writer = pa.ipc.new_stream(process.stdin, table.schema)
         writer.write_table(table)
-        process.stdin.flush()
-        time.sleep(3)  # it has begun, and waits for more
+        reads_on(process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert b"Traceback" not in process.stderr.read()
