@@ -85,7 +85,7 @@ impl Score {
         }
     }
 
-    fn numbers(&self) -> [f32; 4] {
+    fn numbers(self) -> [f32; 4] {
         [
             self.aligned,
             self.coherent,
@@ -95,7 +95,7 @@ impl Score {
     }
 
     /// Fixed-size form for the journal and the cache.
-    pub fn to_bytes(&self) -> [u8; Score::BYTES] {
+    pub fn to_bytes(self) -> [u8; Score::BYTES] {
         let mut bytes = [0; Score::BYTES];
         for (part, number) in bytes.chunks_exact_mut(4).zip(self.numbers()) {
             part.copy_from_slice(&number.to_le_bytes());

@@ -23,6 +23,7 @@ use arrow::error::ArrowError;
 
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::format::Format;
 use partial::Partial;
 
 /// What an encoder runs into; [`failed`] makes it a sentence.
@@ -33,15 +34,6 @@ trait Encoder: Send {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble>;
     /// Writes what is left, down to the operating system.
     fn finish(self: Box<Self>) -> Result<(), Trouble>;
-}
-
-#[derive(Clone, Copy)]
-enum Format {
-    ArrowFile,
-    ArrowStream,
-    Parquet,
-    JsonLines,
-    Csv,
 }
 
 /// A file that is being written. It stands under its name only when it is whole: until
@@ -172,24 +164,10 @@ fn format(path: &Path) -> Result<(Format, Option<&'static str>)> {
     if is_stdout(path) {
         return Ok((Format::ArrowStream, None));
     }
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    let compressed = ["gz", "zst"]
-        .into_iter()
-        .find(|end| name.ends_with(&format!(".{end}")));
-    let stem = compressed.map_or(name.as_str(), |end| &name[..name.len() - end.len() - 1]);
-    let known = match (stem.rsplit_once('.').unwrap_or_default().1, compressed) {
-        ("arrow" | "feather" | "ipc", None) => Some(Format::ArrowFile),
-        ("arrows", None) => Some(Format::ArrowStream),
-        ("parquet", None) => Some(Format::Parquet),
-        ("jsonl" | "ndjson", _) => Some(Format::JsonLines),
-        ("csv", _) => Some(Format::Csv),
-        _ => None,
-    };
-    known.map(|format| (format, compressed)).ok_or_else(|| {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let known = Format::of(&name);
+    let known = known.filter(|(format, compression)| compression.is_none() || format.is_text());
+    known.ok_or_else(|| {
         Error::Output(format!(
             "{} has an ending that stands for no format; use .arrow, .feather, .ipc, .arrows, \
              .parquet, .jsonl, .ndjson or .csv (the last three also with .gz or .zst).",

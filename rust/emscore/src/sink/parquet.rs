@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -25,8 +25,13 @@ pub(super) struct Parquet {
 
 impl Parquet {
     pub fn new(file: File, schema: &SchemaRef) -> Result<Parquet, Trouble> {
-        let mut fields = schema.fields().iter();
-        if let Some(field) = fields.find(|field| has_union(field.data_type())) {
+        // At a union, however deep, the writer panics.
+        let has_union = |field: &&FieldRef| {
+            let alone = Schema::new([FieldRef::clone(field)]);
+            let mut within = alone.flattened_fields().into_iter();
+            within.any(|field| matches!(field.data_type(), DataType::Union(_, _)))
+        };
+        if let Some(field) = schema.fields().iter().find(has_union) {
             let (name, data_type) = (field.name(), field.data_type());
             return Err(format!(
                 "Parquet cannot hold the column {name:?} of type {data_type}; write .arrow instead"
@@ -36,15 +41,13 @@ impl Parquet {
         // Readers that know Parquet but not Arrow's part of it find the metadata here.
         let mut metadata: Vec<_> = schema.metadata().iter().collect();
         metadata.sort();
-        let metadata = metadata.into_iter();
-        let metadata = metadata
-            .map(|(k, v)| KeyValue::new(k.clone(), v.clone()))
-            .collect();
+        let pairs = metadata.into_iter();
+        let metadata = pairs.map(|(k, v)| KeyValue::new(k.clone(), v.clone()));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_bytes(Some(GROUP_BYTES))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_key_value_metadata(Some(metadata))
+            .set_key_value_metadata(Some(metadata.collect()))
             .build();
         let schema = retype_schema(schema, &stored);
         Ok(Parquet {
@@ -62,24 +65,6 @@ fn stored(data_type: &DataType) -> Option<DataType> {
         Time32(TimeUnit::Second) => Some(Time32(TimeUnit::Millisecond)),
         Date64 => Some(Date32),
         _ => None,
-    }
-}
-
-/// Whether there is a union, however deep; at one the writer panics.
-fn has_union(data_type: &DataType) -> bool {
-    use DataType::*;
-    match data_type {
-        Union(_, _) => true,
-        List(item)
-        | LargeList(item)
-        | ListView(item)
-        | LargeListView(item)
-        | FixedSizeList(item, _)
-        | Map(item, _)
-        | RunEndEncoded(_, item) => has_union(item.data_type()),
-        Struct(fields) => fields.iter().any(|field| has_union(field.data_type())),
-        Dictionary(_, values) => has_union(values),
-        _ => false,
     }
 }
 

@@ -29,8 +29,8 @@ use arrow::error::ArrowError;
 
 use crate::conform::conform;
 use crate::error::{Error, Result};
+use crate::format::Format;
 use origin::{Found, Origin, bad};
-use sniff::Format;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// Begins to read a file, once the common schema is known.

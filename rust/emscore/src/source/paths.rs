@@ -7,8 +7,8 @@ use std::path::Path;
 use glob::MatchOptions;
 
 use super::origin::{bad, unreadable};
-use super::sniff;
 use crate::error::{Error, Result};
+use crate::format::Format;
 
 /// The files that `inputs` stand for. A folder stands for the files in it, at any depth, with a known
 /// ending, sorted by name, without results (`NAME.scored.EXT`) beside what they are of; a pattern for
@@ -104,7 +104,7 @@ fn within(path: &Path, files: &mut Vec<String>) -> Result<()> {
         // A link to a folder is not followed: it may lead back here.
         if entry.file_type().map_err(failed)?.is_dir() {
             within(&path, files)?;
-        } else if sniff::by_ending(&file.to_string_lossy()).is_some() && !path.is_dir() {
+        } else if Format::of(&file.to_string_lossy()).is_some() && !path.is_dir() {
             own.push(name(&path)?);
         }
     }

@@ -5,42 +5,7 @@ use std::io::Read;
 use super::origin::Origin;
 use super::{arrow_ipc, parquet, text};
 use crate::error::Result;
-
-/// The formats that are read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    ArrowFile,
-    ArrowStream,
-    Parquet,
-    JsonLines,
-    Csv,
-}
-
-/// The endings by which files of a folder are picked.
-const ENDINGS: [(&str, Format); 8] = [
-    ("arrow", Format::ArrowFile),
-    ("arrows", Format::ArrowStream),
-    ("feather", Format::ArrowFile),
-    ("ipc", Format::ArrowFile),
-    ("parquet", Format::Parquet),
-    ("jsonl", Format::JsonLines),
-    ("ndjson", Format::JsonLines),
-    ("csv", Format::Csv),
-];
-
-/// The format that a name promises; `.gz` and `.zst` are looked through.
-pub(super) fn by_ending(name: &str) -> Option<Format> {
-    let name = name.to_ascii_lowercase();
-    let name = name
-        .strip_suffix(".gz")
-        .or(name.strip_suffix(".zst"))
-        .unwrap_or(&name);
-    let (_, ending) = name.rsplit_once('.')?;
-    ENDINGS
-        .iter()
-        .find(|(known, _)| *known == ending)
-        .map(|(_, format)| *format)
-}
+use crate::format::Format;
 
 /// The format that the bytes show.
 pub(super) fn by_content(origin: &Origin) -> Result<Format> {
@@ -59,9 +24,9 @@ pub(super) fn by_content(origin: &Origin) -> Result<Format> {
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err(origin.bad("is UTF-16 text; save it as UTF-8"));
     }
-    let promised = by_ending(&origin.name);
+    let promised = Format::of(&origin.name).map(|(format, _)| format);
     let compressed = text::is_compressed(&head);
-    let binary = !matches!(promised, None | Some(Format::JsonLines | Format::Csv));
+    let binary = promised.is_some_and(|format| !format.is_text());
     // Arrow streams older than 0.15 begin with a small length (its high byte is 0, which no text is).
     if binary && promised != Some(Format::Parquet) && !compressed && head.get(3) == Some(&0) {
         return Ok(Format::ArrowStream);
