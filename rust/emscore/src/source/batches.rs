@@ -7,7 +7,7 @@ use arrow::array::{
     OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
 
@@ -84,6 +84,8 @@ fn bytes_of(array: &dyn Array) -> usize {
         List(_) => 4 * rows + items(array.as_list::<i32>()),
         LargeList(_) => 8 * rows + items(array.as_list::<i64>()),
         Map(_, _) => 4 * rows + items(&ListArray::from(array.as_map().clone())),
+        ListView(item) => bytes_of_view(array, List(item.clone())),
+        LargeListView(item) => bytes_of_view(array, LargeList(item.clone())),
         FixedSizeList(_, _) => bytes_of(array.as_fixed_size_list().values()),
         Dictionary(_, _) => {
             let values = array.as_any_dictionary().values();
@@ -91,6 +93,11 @@ fn bytes_of(array: &dyn Array) -> usize {
         }
         _ => array.to_data().get_slice_memory_size().unwrap_or(0),
     }
+}
+
+/// The rows of a list view may lie anywhere: as a list they are copied, one after the other.
+fn bytes_of_view(view: &dyn Array, list: DataType) -> usize {
+    cast(view, &list).map_or(0, |list| bytes_of(&list))
 }
 
 fn items<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> usize {
@@ -125,6 +132,8 @@ fn alone_of(array: &ArrayRef) -> ArrayRef {
             let entries = entries.as_struct().clone();
             Ok(Arc::new(MapArray::try_new(field, offsets, entries, nulls, *sorted)?) as _)
         }),
+        ListView(item) => alone_view(array, List(item.clone())),
+        LargeListView(item) => alone_view(array, LargeList(item.clone())),
         FixedSizeList(_, _) => {
             let (field, size, values, nulls) = array.as_fixed_size_list().clone().into_parts();
             let (values, rows) = (alone_of(&values), array.len());
@@ -148,4 +157,8 @@ fn alone_list<O: OffsetSizeTrait>(
     let (items, (field, offsets, _, nulls)) = (own_items(list), list.clone().into_parts());
     let offsets = OffsetBuffer::from_lengths(offsets.lengths());
     GenericListArray::try_new(field, offsets, alone_of(&items), nulls)
+}
+
+fn alone_view(view: &ArrayRef, list: DataType) -> Result<ArrayRef, ArrowError> {
+    cast(&alone_of(&cast(view, &list)?), view.data_type())
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
     DictionaryArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int64Array,
-    LargeListArray, LargeStringArray, ListArray, MapArray, RecordBatch, RecordBatchIterator,
-    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, UInt16Array,
+    LargeListArray, LargeStringArray, ListArray, ListViewArray, MapArray, RecordBatch,
+    RecordBatchIterator, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    UInt16Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat_batches;
@@ -290,17 +291,10 @@ pub fn pointing(texts: &[String]) -> Vec<(&'static str, ArrayRef)> {
     let entry = Field::new("entries", entries.data_type().clone(), false);
     let one_each = || OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows));
     let ((item, messages), (view_item, view_messages)) = (structs(&plain), structs(&view));
+    let list = ListArray::new(item.clone(), one_each(), messages.clone(), None);
     let large = OffsetBuffer::from_lengths(std::iter::repeat_n(1, rows));
     vec![
-        (
-            "list",
-            Arc::new(ListArray::new(
-                item.clone(),
-                one_each(),
-                messages.clone(),
-                None,
-            )),
-        ),
+        ("list", Arc::new(list.clone())),
         (
             "large",
             Arc::new(LargeListArray::new(view_item, large, view_messages, None)),
@@ -331,6 +325,7 @@ pub fn pointing(texts: &[String]) -> Vec<(&'static str, ArrayRef)> {
         ),
         ("struct", structs(&view).1),
         ("bytes", Arc::new(BinaryViewArray::from_iter_values(texts))),
+        ("list view", Arc::new(ListViewArray::from(list))),
     ]
 }
 
