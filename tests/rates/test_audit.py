@@ -152,6 +152,17 @@ def test_a_budget_is_kept(scores: pa.Table) -> None:
     )
 
 
+def test_what_a_line_has_too_few_rows_for_goes_to_the_others() -> None:
+    rows = [row for name, n in (("few", 20), ("many", 600)) for row in answers(name, "x", 2, n)]
+    table = pa.Table.from_pylist(rows)
+    for wish in ({"rows": 300}, {"budget": 3.0, "price": 0.01}):
+        audit = emscore.audit_draw(table, **wish)
+        assert (of(audit, "few").num_rows, of(audit, "many").num_rows) == (20, 280)
+        plan = emscore.audit_plan(table, **wish)
+        assert sum(plan["audits"].to_pylist()) == pytest.approx(300)
+    assert emscore.audit_draw(table, rows=1000).num_rows == 620
+
+
 def test_fewest_audits_that_are_enough() -> None:
     rows, p = np.array([[9000.0, 600, 400]]), np.array([[0.002, 0.3, 0.9]])
     (n,) = audits_for(rows, p, 0.03)

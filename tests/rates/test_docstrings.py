@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from emscore.rates import (
+    allocation,
     bins,
     definition,
     exact,
@@ -17,7 +18,9 @@ from emscore.rates import (
     rows,
 )
 
-MODULES = [bins, definition, exact, intervals, measure, multiplicity, onset, requests, rows]
+MODULES = [
+    allocation, bins, definition, exact, intervals, measure, multiplicity, onset, requests, rows,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -4,24 +4,7 @@ from typing import Any
 
 import click
 
-from .options import Share, lines_options, table_options, together
-
-
-class Dollars(click.ParamType[float]):
-    """20, 20usd or $20."""
-
-    name = "dollars"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The amount."""
-        if isinstance(value, float):
-            return value
-        text = str(value).strip().lower().removeprefix("$").removesuffix("usd").strip()
-        try:
-            return float(text)
-        except ValueError:
-            self.fail(f"{value!r} is no amount of dollars: write 20usd", param, ctx)
-
+from .options import Dollars, Share, lines_options, table_options, together
 
 #: How large the audit may be.
 wish_options = together(
@@ -39,14 +22,10 @@ wish_options = together(
 )
 
 
-def wishes(width: float | None, budget: float | None, rows: int | None) -> dict[str, Any]:
-    """The one wish that was given."""
-    given = {
-        name: wish
-        for name, wish in (("width", width), ("budget", budget), ("rows", rows))
-        if wish is not None
-    }
-    if len(given) != 1:
+def asked(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, of which one is a wish."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given.keys() & {"width", "budget", "rows"}) != 1:
         raise click.UsageError("say one of --width 1pp, --budget 20usd and --rows N")
     return given
 
@@ -62,19 +41,7 @@ def audit() -> None:
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def plan(
-    scored: tuple[str, ...],
-    by: list[str] | None,
-    confidence: float,
-    question_column: str | None,
-    prefix: str,
-    mixed_scorers: bool,
-    width: float | None,
-    budget: float | None,
-    rows: int | None,
-    price: float | None,
-    output: str | None,
-    overwrite: bool,
-    as_json: bool,
+    scored: tuple[str, ...], output: str | None, overwrite: bool, as_json: bool, **options: Any
 ) -> None:
     """How many rows to have judged for an interval, from which scores, and at what cost.
 
@@ -89,22 +56,13 @@ def plan(
 
     if output:
         writable(output, ENDINGS, overwrite)
-    table = audit_plan(
-        list(scored),
-        **wishes(width, budget, rows),
-        price=price or PRICE,
-        by=by,
-        question_column=question_column,
-        confidence=confidence,
-        prefix=prefix,
-        mixed_scorers=mixed_scorers,
-    )
+    table = audit_plan(scored, **asked(options))
     if output:
         write(table, output, overwrite)
     if as_json:
         click.echo(to_json(table.to_pylist()))
         return
-    click.echo(audit_text.plan(table, confidence, price or PRICE))
+    click.echo(audit_text.plan(table, options["confidence"], options["price"] or PRICE))
     if output:
         click.echo(f"\nwritten to  {output}")
 
@@ -117,21 +75,7 @@ def plan(
     "-o", "--output", required=True, metavar="OUT", help="Write .parquet, .arrow, .csv, .jsonl."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-def draw(
-    scored: tuple[str, ...],
-    by: list[str] | None,
-    confidence: float,
-    question_column: str | None,
-    prefix: str,
-    mixed_scorers: bool,
-    width: float | None,
-    budget: float | None,
-    rows: int | None,
-    price: float | None,
-    seed: int,
-    output: str,
-    overwrite: bool,
-) -> None:
+def draw(scored: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:
     """Draws the rows that emscore audit plan plans, with the chance that each had to be drawn.
 
     OUT has their columns, audit_probability and audit_stratum. Then:
@@ -145,17 +89,7 @@ def draw(
     from ..rates.plan import PRICE, audit_draw
 
     writable(output, ENDINGS, overwrite)
-    table = audit_draw(
-        list(scored),
-        **wishes(width, budget, rows),
-        price=price or PRICE,
-        by=by,
-        question_column=question_column,
-        confidence=confidence,
-        prefix=prefix,
-        mixed_scorers=mixed_scorers,
-        seed=seed,
-    )
+    table = audit_draw(scored, **asked(options))
     write(table, output, overwrite)
-    cost = table.num_rows * (price or PRICE)
+    cost = table.num_rows * (options["price"] or PRICE)
     click.echo(f"{table.num_rows:,} rows to be judged, about ${cost:,.2f}, written to {output}")

@@ -31,6 +31,23 @@ class Share(click.ParamType[float]):
         return share
 
 
+class Dollars(click.ParamType[float]):
+    """An amount of US dollars: 20, 20usd or $20."""
+
+    name = "dollars"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The amount as a number from 0 on."""
+        text = str(value).strip().lower().removeprefix("$").removesuffix("$").removesuffix("usd")
+        try:
+            amount = float(text)
+        except ValueError:
+            amount = -1.0
+        if not 0 <= amount < float("inf"):
+            self.fail(f"{value!r} is no amount of US dollars: write 20usd", param, ctx)
+        return amount
+
+
 class Names(click.ParamType[list[str]]):
     """Names of columns, with commas between."""
 

@@ -64,6 +64,18 @@ def audits_for(rows: Floats, p: Floats, width: float, confidence: float = 0.95) 
     return np.where(possible, np.ceil(many), np.nan)
 
 
+def equal(total: float, rows: Floats) -> Floats:
+    """A total of audits shared out in equal parts, (lines,); what a line has no rows for goes on.
+
+    >>> equal(12, np.array([2.0, 9.0, 30.0])).tolist()
+    [2.0, 5.0, 5.0]
+    """
+    few = np.sort(rows)
+    shares = (total - np.cumsum(few) + few) / np.arange(len(few), 0, -1)
+    enough = shares <= few
+    return np.minimum(rows, shares[enough.argmax()]) if enough.any() else rows
+
+
 def expected(rows: Floats, p: Floats, chance: Floats, confidence: float = 0.95) -> Interval:
     """The interval of each line if p is right, (lines,)."""
     n = np.maximum(rows.sum(1), 1)

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError
-from .allocation import allocate, audits_for
+from .allocation import allocate, audits_for, equal
 from .arrays import Floats, Ints
 from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
-from .definition import beside, keys_in, lines_by, question_key
+from .definition import beside
 from .judged import PROBABILITY
+from .query import Query
 from .requests import ordinary
-from .scan import Counts, Tally, identities
+from .scan import Tally, identities
 from .sources import Scored, Source, require_files, sources
 from .walk import OUTCOMES, Walk
 
@@ -31,15 +33,17 @@ class Plan:
     """Audits of each line and bin.
 
     Attributes:
-        lines: Counts of the lines.
-        to: The line of each cell (question of a line), int64, (cells,).
+        keys: Columns that divide the rows into cells (questions of lines).
+        lines: For each column that divides the lines, its value in each.
+        to: The line of each cell, int64, (cells,).
         sums: Rows of each cell and bin, and what the classifier expects of them.
         rows: Rows of each line and bin, float64, (lines, bins).
         chance: Of a row to be audited, likewise.
         rate, low, high: What is to be expected of the line's audited rate, (lines,).
     """
 
-    lines: Counts
+    keys: list[str]
+    lines: dict[str, list[Any]]
     to: Ints
     sums: Sums
     rows: Floats
@@ -67,8 +71,9 @@ def audit_plan(
     Args:
         scored: Scored files, folders or globs, or data in memory.
         width: Width that the interval of each line should have, 0.01 for one percentage point.
-        budget: Dollars to spend on all lines together, in equal parts.
-        rows: Rows to have judged, of all lines together; give one of these three.
+        budget: Dollars to spend on all lines together, in equal parts; what a line has too few
+            rows for goes to the others.
+        rows: Rows to have judged, of all lines together, likewise; give one of these three.
         price: Dollars that the judge takes for a row.
         by: Columns that divide the rows into lines, as in `rates`; each line has its own audit.
         question_column: Column that says which question a row answers, as in `rates`.
@@ -85,13 +90,14 @@ def audit_plan(
     Raises:
         InputError: The files cannot be used, as in `rates`; or no audit can be that narrow.
     """
-    found = ordinary(sources(scored))
     made = _plan(
-        found, width, budget, rows, price, by, question_column, confidence, prefix, mixed_scorers
-    )
+        ordinary(sources(scored)), width=width, budget=budget, rows=rows, price=price, by=by,
+        question_column=question_column, confidence=confidence, prefix=prefix,
+        mixed_scorers=mixed_scorers,
+    )  # fmt: skip
     line, at = np.nonzero(made.rows)
     audits = made.chance[line, at] * made.rows[line, at]
-    keys = {name: [values[one] for one in line] for name, values in made.lines.keys.items()}
+    keys = {name: [values[one] for one in line] for name, values in made.lines.items()}
     figures = {
         "stratum": [LABELS[one] for one in at],
         "rows": made.rows[line, at].astype(np.int64),
@@ -105,20 +111,7 @@ def audit_plan(
     return pa.table(beside(keys, figures))
 
 
-def audit_draw(
-    scored: Scored,
-    *,
-    width: float | None = None,
-    budget: float | None = None,
-    rows: int | None = None,
-    price: float = PRICE,
-    by: Sequence[str] | None = None,
-    question_column: str | None = None,
-    confidence: float = 0.95,
-    prefix: str = "",
-    mixed_scorers: bool = False,
-    seed: int = 0,
-) -> pa.Table:
+def audit_draw(scored: Scored, *, seed: int = 0, prefix: str = "", **plan: Any) -> pa.Table:
     """Draws the rows of an audit, as planned by `audit_plan`, for `emscore judge`.
 
     Rows are drawn without replacement, systematically over strata and, in these, over questions,
@@ -126,8 +119,10 @@ def audit_draw(
     scored rows are read twice.
 
     Args:
-        scored: As in `audit_plan`, and so are the others.
+        scored: As in `audit_plan`.
         seed: The same seed draws the same rows.
+        prefix: As in `audit_plan`.
+        **plan: The other arguments of `audit_plan`.
 
     Returns:
         The drawn rows in their order, with all their columns, audit_probability (float64, above 0
@@ -138,13 +133,9 @@ def audit_draw(
     """
     found = ordinary(sources(scored))
     require_files(found, "an audit is drawn")
-    made = _plan(
-        found, width, budget, rows, price, by, question_column, confidence, prefix, mixed_scorers
-    )
+    made = _plan(found, prefix=prefix, **plan)
     picks = _picks(made, np.random.default_rng(seed))
-    by = list(made.lines.keys)
-    unit = question_key(found, question_column, by)
-    walk = Walk(keys_in(by, [unit]), prefix)
+    walk = Walk(made.keys, prefix)
     seen = np.zeros(made.sums.rows.size, np.int64)
     taken = []
     for source in found:
@@ -162,19 +153,19 @@ def audit_draw(
 
 
 def _plan(
-    found: list[Source], width: float | None, budget: float | None, rows: int | None,
-    price: float, by: Sequence[str] | None, question_column: str | None, confidence: float,
-    prefix: str, mixed_scorers: bool,
+    found: list[Source], *, width: float | None = None, budget: float | None = None,
+    rows: int | None = None, price: float = PRICE, by: Sequence[str] | None = None,
+    question_column: str | None = None, confidence: float = 0.95, prefix: str = "",
+    mixed_scorers: bool = False,
 ) -> Plan:  # fmt: skip
     if sum(wish is not None for wish in (width, budget, rows)) != 1:
         raise InputError("say either how narrow the interval, how much money or how many rows")
     for name, wish in (("width", width), ("budget", budget), ("rows", rows), ("price", price)):
-        if wish is not None and not wish > 0:
+        if wish is not None and not 0 < wish < np.inf:
             raise InputError(f"a {name} of {wish:g} is not above 0")
-    by = lines_by(by, found)
-    unit = question_key(found, question_column, by)
+    lines = Query(by=by, question_column=question_column).lines(found)
     scorers = identities(found, prefix, mixed_scorers)
-    walk = Walk(keys_in(by, [unit]), prefix)
+    walk = Walk(lines.keys, prefix)
     tally, binned = Tally([30.0], 50.0), Binned()
     for source in found:
         for step in walk.over(source):
@@ -182,39 +173,49 @@ def _plan(
             binned.add(step, walk.cells.count)
     cells = tally.counts(walk, scorers)
     sums = sums_of(binned, len(cells))
-    lines, to = cells.by(by)
-    in_bin, u = np.zeros((2, len(lines), BINS + 1))
+    whole, to = cells.by(lines.by)
+    in_bin, u = np.zeros((2, len(whole), BINS + 1))
     np.add.at(in_bin, to, sums.rows)
     np.add.at(u, to, sums.u)
-    if not in_bin.sum():
+    there = in_bin.sum(1)
+    if not there.any():
         raise InputError(f"{found[0].name} has no row that could be audited")
     p = u / np.maximum(in_bin, 1)
-    there = in_bin.sum(1)
     if width is not None:
-        audits = audits_for(in_bin, p, width, confidence)
-        if np.isnan(audits).any():
-            at = int(np.flatnonzero(np.isnan(audits))[0])
-            _, low, high = allocate(in_bin, p, there, confidence)
-            raise InputError(
-                f"no audit makes the interval {width:.2%} wide for {_line(lines, at)}: were all of "
-                f"its {there[at]:,.0f} rows judged, it would still be {(high - low)[at]:.2%} wide. "
-                "Sample more answers, or ask for a wider interval"
-            )
+        audits = _wide(width, whole.keys, in_bin, p, confidence)
     else:
         total = rows if rows is not None else int((budget or 0) / price)
-        if total < len(lines):
+        if total < len(whole):
             raise InputError(
-                f"{total:,} rows to be judged are less than one for each of the {len(lines):,} "
+                f"{total:,} rows to be judged are less than one for each of the {len(whole):,} "
                 "lines: spend more, or divide by fewer columns with --by"
             )
-        audits = np.minimum(total / len(lines), there)
+        audits = equal(total, there)
     chance, low, high = allocate(in_bin, p, audits, confidence)
     rate = u.sum(1) / np.maximum(there, 1)
-    return Plan(lines, to, sums, in_bin, chance, rate, low, high)
+    return Plan(lines.keys, whole.keys, to, sums, in_bin, chance, rate, low, high)
 
 
-def _line(lines: Counts, at: int) -> str:
-    return ", ".join(str(values[at]) for values in lines.keys.values()) or "all rows"
+def _wide(
+    width: float, lines: dict[str, list[Any]], rows: Floats, p: Floats, confidence: float
+) -> Floats:
+    """The audits of each line that make its interval so wide.
+
+    Raises:
+        InputError: No number of them does.
+    """
+    audits = audits_for(rows, p, width, confidence)
+    if np.isnan(audits).any():
+        at = int(np.flatnonzero(np.isnan(audits))[0])
+        there = rows.sum(1)
+        _, low, high = allocate(rows, p, there, confidence)
+        name = ", ".join(str(values[at]) for values in lines.values()) or "all rows"
+        raise InputError(
+            f"no audit makes the interval {width:.2%} wide for {name}: were all of its "
+            f"{there[at]:,.0f} rows judged, it would still be {(high - low)[at]:.2%} wide. Sample "
+            "more answers, or ask for a wider interval"
+        )
+    return audits
 
 
 def _picks(plan: Plan, rng: np.random.Generator) -> Ints:
