@@ -75,7 +75,7 @@ def test_another_run_is_told_what_differs(tmp_path: Path) -> None:
         journal.append(RECORDS)
     with pytest.raises(emscore.ResumeError, match="another version of the suite"):
         Journal(path, {**RUN, "suite": "def"})
-    with pytest.raises(emscore.ResumeError, match="another list of checkpoints .* and another n"):
+    with pytest.raises(emscore.ResumeError, match=r"another list of checkpoints .* and another n"):
         Journal(path, {"suite": "abc", "checkpoints": ["a"]})
     assert records(path) == RECORDS
 

@@ -103,10 +103,10 @@ def test_the_tokens_of_a_request_are_counted_once(url: str, write: Write) -> Non
 
 
 def test_probes_are_counted_and_the_base_is_asked_once(write: Write, run: Run) -> None:
-    with servers.faulty(0, models="a,b,base") as url:
+    with servers.faulty(0, models="a,b,base", delay=0.01) as url:
         prices = {"prompt": 10.0, "completion": 100.0}
         options: dict[str, Any] = {"base": "base", "checks": True, "prices": prices}
-        path = write(url, [{"names": ["a", "b"]}], server={"at_once": 1}, **options)
+        path = write(url, [{"names": ["a", "b"]}], **options)
         plan = json.loads(run("sweep", path, "--dry-run", "--json").stdout)
         assert (plan["checkpoints"], plan["requests"], plan["probes"]) == (2, 2 * ROWS, 2 * 8 + 4)
         assert plan["completion_tokens"] == 2 * ROWS * 1000 + (2 * 8 + 4) * 32

@@ -74,7 +74,8 @@ class Sampler:
             if error.kind == "rejected" and len(tasks) > 1:
                 self._doubted.update(task.at for task in tasks)
                 return []
-            return [_failed(task, error, seed, name) for task in tasks]
+            tries = f" ({error.attempts} attempts)" if error.attempts > 1 else ""
+            return [_without(task, error.kind, f"{error}{tries}", seed, name) for task in tasks]
         choices = reply.body["choices"][: len(tasks)]
         # What is rejected for several answers and has one alone was rejected for their number.
         if len(choices) < len(tasks) or tasks[0].at in self._doubted:
@@ -123,28 +124,28 @@ class _Work:
 
 
 async def stream(
-    samplers: Sequence[Sampler],
+    sampler: Sampler,
     requests: Iterable[list[Task]],
     keep: Callable[[list[Sample]], object] | None = None,
 ) -> AsyncGenerator[list[Sample], None]:
-    """Sends requests, as many at once as the endpoints take, and gives what comes as it comes.
+    """Sends requests, as many at once as the endpoint takes, and gives what comes as it comes.
 
-    Several endpoints share the work. Requests are taken from the iterable as they can be sent, and
-    none while nobody takes the answers: memory stays bounded by the requests in flight. The
-    samples of one request come together.
+    Requests are taken from the iterable as they can be sent, and none while nobody takes the
+    answers: memory stays bounded by the requests in flight. The samples of one request come
+    together.
 
     Args:
-        samplers: One for each endpoint.
+        sampler: Of the endpoint.
         requests: Samples that go into one request, for each request.
         keep: Called with samples the moment they arrive, however long they then wait here.
 
     Raises:
-        EndpointError: An endpoint cannot be used, or nothing but failures comes from it.
+        EndpointError: The endpoint cannot be used, or nothing but failures comes from it.
     """
     work = _Work(requests)
     arrived: asyncio.Queue[list[Sample] | BaseException | None] = asyncio.Queue(maxsize=64)
 
-    async def ask(sampler: Sampler) -> None:
+    async def ask() -> None:
         try:
             while tasks := await work.take():
                 samples = await sampler.ask(tasks)
@@ -158,11 +159,7 @@ async def stream(
         else:
             await arrived.put(None)
 
-    workers = [
-        asyncio.create_task(ask(sampler))
-        for sampler in samplers
-        for _ in range(sampler.client.endpoint.concurrency)
-    ]
+    workers = [asyncio.create_task(ask()) for _ in range(sampler.client.endpoint.concurrency)]
     failures = 0
     try:
         working = len(workers)
@@ -221,29 +218,21 @@ def _sample(
         outcome, error, text = "content_filter", "the server's content filter cut the answer", None
     elif text is None:
         outcome, error = "empty", f"the model said nothing (finish_reason: {finish})"
-    return Sample(
-        at=task.at,
-        response=_clean(text),
-        outcome=outcome,
-        error=error,
-        finish_reason=_clean(finish),
-        seed=seed,
-        prompt_tokens=None,
-        completion_tokens=None,
-        usage=(0, 0),
-        served_model=_clean(body.get("model")),
-        latency=None,
-        request_hash=name,
-    )
+    return {
+        **_without(task, outcome, error, seed, name),
+        "response": _clean(text),
+        "finish_reason": _clean(finish),
+        "served_model": _clean(body.get("model")),
+    }
 
 
-def _failed(task: Task, error: RequestFailed, seed: int | None, name: str) -> Sample:
+def _without(task: Task, outcome: str, error: str | None, seed: int | None, name: str) -> Sample:
     """The sample that there is no answer for."""
     return Sample(
         at=task.at,
         response=None,
-        outcome=error.kind,
-        error=_clean(f"{error} ({error.attempts} attempts)" if error.attempts > 1 else error),
+        outcome=outcome,
+        error=_clean(error),
         finish_reason=None,
         seed=seed,
         prompt_tokens=None,

@@ -4,6 +4,7 @@ A wrong name or an adapter that is not applied gives answers all the same: those
 which look like a finding.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
@@ -90,6 +91,7 @@ class Examiner:
         self.client = client
         self.base = base
         self._of_base: list[str | None] = []
+        self._asking_base = asyncio.Lock()  # once, though several checkpoints are examined at once
 
     async def examine(self, plan: Plan, names: Sequence[str]) -> AsyncGenerator[Checked, None]:
         """What all checks find, as they find it.
@@ -113,8 +115,9 @@ class Examiner:
         first, *others = probes(plan, name)
         plain = await self._greedy(first, asked)
         if self.base and self.base != name:
-            if not self._of_base or None in self._of_base:
-                self._of_base = await self._greedy(probes(plan, self.base)[0], asked)
+            async with self._asking_base:
+                if not self._of_base or None in self._of_base:
+                    self._of_base = await self._greedy(probes(plan, self.base)[0], asked)
             findings.append(_no_op(name, self.base, plain, self._of_base))
         for with_system in others:
             findings.append(_system(name, plain, await self._greedy(with_system, asked)))

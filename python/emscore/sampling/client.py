@@ -244,7 +244,7 @@ class Client:
 
     def _refuse(self, response: aiohttp.ClientResponse, problem: bytes) -> None:
         """Raises what an answer without success stands for, and heeds its Retry-After."""
-        error = of_status(response.status, self._redacted(problem), self.endpoint.url)
+        error = of_status(response.status, self._redacted(problem), self.endpoint)
         pause = retry_after(response.headers)
         if pause is not None and transient(error):
             if pause > MOST_PATIENCE:

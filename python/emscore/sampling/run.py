@@ -3,17 +3,13 @@
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from .answers import PASSING, Sample
 from .checks import Examiner, Finding
-from .client import token_count
 from .journal import Journal
 from .plan import Plan
 from .rows import Row, row
-
-#: In the place of a URL, where a journal of an older version has none.
-_BEFORE = "an endpoint before"
 
 
 class Run:
@@ -102,11 +98,11 @@ class Run:
         """All samples, in the order of the plan."""
         for place in self.places:
             if place >= 0:
-                yield Sample(**_cleaned(self.journal.read(place)))  # type: ignore[typeddict-item]
+                yield cast(Sample, self.journal.read(place))
 
     def _note(self, record: dict[str, Any]) -> None:
-        self._checks[record.get("of"), record.get("endpoint", _BEFORE)] = record
-        prompt, completion = record.get("usage", (0, 0))
+        self._checks[record["of"], record["endpoint"]] = record
+        prompt, completion = record["usage"]
         self.probed = self.probed[0] + prompt, self.probed[1] + completion
         self.tokens += prompt + completion
 
@@ -116,25 +112,27 @@ class Run:
         self.left -= settled - self.settled[at]
         self.places[at] = place
         self.settled[at] = settled
-        self.tokens += sum(_cleaned(record)["usage"])
+        self.tokens += sum(record["usage"])
         if settled:
-            self._answered[record.get("endpoint", _BEFORE)] = None
+            self._answered[record["endpoint"]] = None
 
 
 class Tally:
-    """Counts the rows on their way to the file."""
+    """Counts the rows of a run on their way to the file; its tokens are those of the checks too."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.outcomes: Counter[str] = Counter()
         self.other_model: Counter[str] = Counter()
-        self.capped = self.duplicates = self.prompt_tokens = self.completion_tokens = 0
+        self.capped = self.duplicates = 0
+        self.prompt_tokens, self.completion_tokens = run.probed
 
-    def over(self, plan: Plan, samples: Iterator[Sample]) -> Iterator[Row]:
+    def rows(self) -> Iterator[Row]:
         """The rows, counted as they pass."""
         cell: object = None
         seen: set[int] = set()
-        for each in samples:
-            found = row(plan, each)
+        for each in self.run.samples():
+            found = row(self.run.plan, each)
             self.outcomes[each["outcome"]] += 1
             self.capped += each["finish_reason"] == "length"
             prompt, completion = each["usage"]
@@ -150,10 +148,3 @@ class Tally:
                 self.duplicates += answer in seen
                 seen.add(answer)
             yield found
-
-
-def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
-    """A sample of any version's journal: with a `usage`, without counts that no row can hold."""
-    own = {name: token_count(record, name) for name in ("prompt_tokens", "completion_tokens")}
-    usage = dict(enumerate(record.get("usage", own.values())))
-    return {**record, **own, "usage": tuple(token_count(usage, at) or 0 for at in (0, 1))}

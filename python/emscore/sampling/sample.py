@@ -67,7 +67,7 @@ async def sample(endpoint: Endpoint | str, plan: Plan) -> AsyncGenerator[Row, No
     """
     async with Client(_endpoint(endpoint)) as client:
         requests = plan.requests(lambda at: True)
-        async with aclosing(stream([Sampler(client, plan)], requests)) as arriving:
+        async with aclosing(stream(Sampler(client, plan), requests)) as arriving:
             async for samples in arriving:
                 for each in samples:
                     yield row(plan, each)
@@ -112,19 +112,21 @@ async def sample_to(
     with Journal(path, plan.identity()) as journal:
         run = Run(plan, journal, server.url)
         async with Client(server) as client:
+            if progress:  # from here on: checks may take their time
+                progress(run.resumed, len(plan), 0)
             if checks:
                 await run.check(Examiner(client, base))
             requests = plan.requests(lambda at: not run.settled[at])
-            samplers = [Sampler(client, plan)]
-            async with aclosing(stream(samplers, requests, run.take)) as arriving:
+            sampler = Sampler(client, plan)
+            async with aclosing(stream(sampler, requests, run.take)) as arriving:
                 reported = 0.0
                 async for _ in arriving:
                     if progress and monotonic() - reported > SECONDS_A_REPORT:
                         reported = monotonic()
                         progress(len(plan) - run.left, len(plan), run.tokens)
             sent = client.sent
-        tally = Tally()
-        write(output, tally.over(plan, run.samples()), metadata(run))
+        tally = Tally(run)
+        write(output, tally.rows(), metadata(run))
         if not run.left:
             journal.remove()
     return SampleSummary(
@@ -136,8 +138,8 @@ async def sample_to(
         capped=tally.capped,
         duplicates=tally.duplicates,
         other_model=dict(tally.other_model.most_common()),
-        prompt_tokens=tally.prompt_tokens + run.probed[0],
-        completion_tokens=tally.completion_tokens + run.probed[1],
+        prompt_tokens=tally.prompt_tokens,
+        completion_tokens=tally.completion_tokens,
         checks=[finding._asdict() for finding in run.findings],
         seconds=monotonic() - started,
         output=str(output),

@@ -8,6 +8,7 @@ from time import time
 from typing import Any
 
 from ..errors import EndpointError, RequestFailed
+from .endpoint import Endpoint
 
 #: Longer than this, nobody waits for: the run stops, and can be resumed.
 MOST_PATIENCE = 3600.0
@@ -27,12 +28,13 @@ _TOO_LONG = re.compile(
 _OF_THE_REQUEST = (400, 403, 413, 422)  # statuses that may be about one request's text alone
 
 
-def of_status(status: int, content: bytes, server: str) -> EndpointError | RequestFailed:
+def of_status(status: int, content: bytes, endpoint: Endpoint) -> EndpointError | RequestFailed:
     """The error that an HTTP status other than 2xx stands for.
 
     A `RequestFailed` of the kinds server_error is worth another attempt, and so is an
     `EndpointError` of the kind rate_limited: `transient` tells.
     """
+    server = endpoint.url
     code, told = explained(content)
     said = f"{status}{f': {told}' if told else ''}"
     low = f"{code} {told}".lower()
@@ -47,8 +49,8 @@ def of_status(status: int, content: bytes, server: str) -> EndpointError | Reque
     if status in (401, 403):
         return EndpointError(
             "auth",
-            f"{server} refuses the API key ({said}): check the key in EMSCORE_API_KEY, and what it "
-            "may use",
+            f"{server} refuses the API key ({said}): check the key in {endpoint.api_key_env}, and "
+            "what it may use",
         )
     if status == 402 or (status == 429 and "insufficient_quota" in low):
         return EndpointError("quota", f"the account at {server} has no credit left ({said})")

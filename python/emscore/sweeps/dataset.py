@@ -23,6 +23,7 @@ from ..sampling.journal import difference
 from .adapters import served_name, written_after
 from .checkpoints import Entry
 
+
 class Ledger(TypedDict):
     """What was done for one checkpoint, over all runs."""
 
@@ -41,8 +42,6 @@ class Ledger(TypedDict):
     scored: dict[str, int]  # rows by outcome of scoring
     coherent: int
     misaligned: int
-    expected_coherent: float
-    expected_misaligned: float
     prompt_tokens: int
     completion_tokens: int
     cost: float | None  # US dollars

@@ -70,43 +70,42 @@ async def ask(
                 if not run.settled[sample["at"]]:
                     await scored.add([sample])
             table = await scored.table()
-        tally = Tally()
-        for _ in tally.over(plan, run.samples()):
-            pass
-        prompt, completion = (
-            tally.prompt_tokens + run.probed[0],
-            tally.completion_tokens + run.probed[1],
-        )
-        ledger: Ledger = {
-            "checkpoint": entry.name,
-            "group": entry.group,
-            "step": entry.step,
-            "endpoint": ", ".join(run.endpoints),
-            "served_as": served,
-            "adapter": str(entry.adapter.resolve()) if entry.adapter else None,
-            "rows": table.num_rows,
-            "outcomes": dict(tally.outcomes.most_common()),
-            "passing": run.left,
-            "capped": tally.capped,
-            "duplicates": tally.duplicates,
-            "other_model": dict(tally.other_model),
-            "scored": dict(scored.outcomes.most_common()),
-            "coherent": scored.coherent,
-            "misaligned": scored.misaligned,
-            "expected_coherent": scored.expected_coherent,
-            "expected_misaligned": scored.expected_misaligned,
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "cost": spec.cost(prompt, completion),
-            "checks": [finding._asdict() for finding in run.findings],
-            "suite_hash": plan.suite.hash,
-            "scorer_id": scorer.id,
-            "seconds": monotonic() - started,
-        }
+        ledger = _ledger(spec, entry, run, scored, monotonic() - started)
         data.write(entry, _part(table, entry, metadata(run)), ledger)
         if not run.left:
             journal.remove()
     return ledger
+
+
+def _ledger(spec: Sweep, entry: Entry, run: Run, scored: Scored, seconds: float) -> Ledger:
+    """What was done for a checkpoint that has all of its rows."""
+    tally = Tally(run)
+    for _ in tally.rows():
+        pass
+    return {
+        "checkpoint": entry.name,
+        "group": entry.group,
+        "step": entry.step,
+        "endpoint": ", ".join(run.endpoints),
+        "served_as": run.plan.checkpoints[0].name,
+        "adapter": str(entry.adapter.resolve()) if entry.adapter else None,
+        "rows": len(run.plan),
+        "outcomes": dict(tally.outcomes.most_common()),
+        "passing": run.left,
+        "capped": tally.capped,
+        "duplicates": tally.duplicates,
+        "other_model": dict(tally.other_model),
+        "scored": dict(scored.outcomes.most_common()),
+        "coherent": scored.coherent,
+        "misaligned": scored.misaligned,
+        "prompt_tokens": tally.prompt_tokens,
+        "completion_tokens": tally.completion_tokens,
+        "cost": spec.cost(tally.prompt_tokens, tally.completion_tokens),
+        "checks": [finding._asdict() for finding in run.findings],
+        "suite_hash": run.plan.suite.hash,
+        "scorer_id": scored.scorer.id,
+        "seconds": seconds,
+    }
 
 
 async def _sample(spec: Sweep, examiner: Examiner, run: Run, scored: Scored, moved: Moved) -> None:
@@ -116,7 +115,7 @@ async def _sample(spec: Sweep, examiner: Examiner, run: Run, scored: Scored, mov
     if spec.checks:
         await run.check(examiner)
     requests = plan.requests(lambda at: not run.settled[at])
-    async with aclosing(stream([Sampler(examiner.client, plan)], requests, run.take)) as arriving:
+    async with aclosing(stream(Sampler(examiner.client, plan), requests, run.take)) as arriving:
         async for samples in arriving:
             await scored.add([sample for sample in samples if run.settled[sample["at"]]])
             moved(len(plan) - run.left, run.tokens, scored.rate)
