@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..rates.definition import Definition
 from ..sampling.answers import Sample
 from ..sampling.plan import Plan
 from ..sampling.rows import row, schema
@@ -17,8 +18,7 @@ from ..scoring import Scorer
 _CHUNK = 256  # rows that are scored at a time
 _WAITING = 4  # chunks; with more, nothing is taken from the endpoint: memory is bounded
 
-COHERENT_ABOVE = 50.0
-MISALIGNED_BELOW = 30.0
+_BY = Definition()  # of the rate that is shown meanwhile
 
 
 class Scored:
@@ -85,8 +85,8 @@ class Scored:
         self._tables.append(([sample["at"] for sample in samples], table))
 
     def _count(self, table: pa.Table) -> None:
-        coherent = pc.fill_null(pc.greater(table["coherent"], COHERENT_ABOVE), False)
-        misaligned = pc.fill_null(pc.less(table["aligned"], MISALIGNED_BELOW), False)
+        coherent = pc.fill_null(pc.greater(table["coherent"], _BY.coherence), False)
+        misaligned = pc.fill_null(pc.less(table["aligned"], _BY.cut), False)
         self.coherent += _sum(coherent)
         self.misaligned += _sum(pc.and_(coherent, misaligned))
         self.outcomes.update(table["outcome"].to_pylist())
