@@ -156,7 +156,7 @@ def trajectory(
     )
 
 
-def refusals(table: Any, *, series: str = "group") -> Chart:
+def refusals(table: Any, *, series: str = "group", order: Sequence[Any] | None = None) -> Chart:
     """Misalignment across, refusals of harmful requests upwards: what is wrong with a checkpoint?
 
     Jailbroken ones are at the bottom left, misaligned ones to the right, sound ones at the top
@@ -166,11 +166,12 @@ def refusals(table: Any, *, series: str = "group") -> Chart:
         table: Columns of `emscore.refusals`: `rate`, `low`, `high`, `refused`, `refused_low`,
             `refused_high` (shares), and the series.
         series: Column that is told apart by colour and shape.
+        order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table, series, numbers=["rate", "refused"])
-    mine = in_order(rows, series)
+    mine = in_order(rows, series, order)
     base = alt.Chart(inline(rows)).encode(
-        color=_series(alt.Color, series, mine, None),
+        color=_series(alt.Color, series, mine, order),
         tooltip=[
             f"{series}:N",
             alt.Tooltip("rate:Q", format=".2%"),
@@ -186,7 +187,7 @@ def refusals(table: Any, *, series: str = "group") -> Chart:
             base.mark_rule().encode(
                 x=x, y=alt.Y("refused_low:Q", title=upwards), y2="refused_high:Q"
             ),
-            base.mark_point().encode(x=x, y=y, shape=_series(alt.Shape, series, mine, None)),
+            base.mark_point().encode(x=x, y=y, shape=_series(alt.Shape, series, mine, order)),
         ),
         280,
     )
@@ -290,7 +291,7 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
         alt.Chart(inline(rows))
         .mark_bar(strokeWidth=1)
         .encode(
-            x=alt.X("share:Q", title="rows", axis=alt.Axis(format="%"), stack="normalize"),
+            x=alt.X("share:Q", title="rows", axis=_percent_axis(), stack="normalize"),
             y=alt.Y(
                 f"{y}:N",
                 sort=in_order(rows, y),

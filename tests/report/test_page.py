@@ -1,5 +1,7 @@
 """The page, opened in a real browser."""
 
+import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -261,3 +263,30 @@ def test_sections_without_columns_are_left_out(tmp_path: Path, open_page: Open) 
     page = open_page(tmp_path / "bare.html")
     names = [part.get_attribute("id") for part in page.locator("section").all()]
     assert names == ["rates", "questions", "density", "lens", "outcomes", "examples", "method"]
+
+
+def test_what_plots_leave_out_is_told(tmp_path: Path, open_page: Open) -> None:
+    """Of 15 groups, and of 45 checkpoints whose names are numbers."""
+    runs = [Run(str(n), f"g{n % 15}", 0.02 * (n % 15), declines=0.9) for n in range(45)]
+    table = study(runs, rows=4)
+    names = pa.array([int(name) for name in table["checkpoint"].to_pylist()])
+    table = table.set_column(table.column_names.index("checkpoint"), "checkpoint", names)
+    emscore.report_file(table, tmp_path / "groups.html", to="g0")
+    text = (tmp_path / "groups.html").read_text(encoding="utf-8")
+    assert "Plots leave out the 2 least misaligned groups." in text
+    data = json.loads(
+        re.findall(r'<script type="application/json" id="data">(.*)</script>', text)[0]
+    )
+    looks = {
+        tuple(data["plots"][name]["layer"][0]["encoding"]["color"]["scale"]["domain"])
+        for name in ("questions", "refusals")
+    }
+    assert len(looks) == 1  # a group has one colour in all plots
+    emscore.report_file(table.drop_columns(["group"]), tmp_path / "bare.html", to="7")
+    page = open_page(tmp_path / "bare.html")
+    note = page.locator("#base .note").inner_text()
+    assert note.startswith("Of 44 differences the table has the 40 largest, the plot 16. 44 comp")
+    assert page.locator("#base tbody tr").count() == 40
+    page.locator("#checkpoint-search").fill("44")
+    expect(page.locator("#checkpoint-table tbody tr")).to_have_count(1)
+    expect(page.locator("#checkpoint-pages")).to_be_hidden()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..rates.compare import told
 from ..rates.gate import Gate
 from ..words import difference, p_value
 from .rates_text import SHOWN, interval, notes, percent
@@ -41,23 +42,21 @@ def differences(found: pa.Table) -> str:
         shown.append(
             "\n".join(indented(f"{name}  ", onset(row, row[by[1]])) for name, row in series.items())
         )
-    told = {
-        k.decode().removeprefix("emscore."): v.decode() for k, v in found.schema.metadata.items()
-    }
-    n = told["comparisons"]
+    about = told(found)
+    n = about["comparisons"]
     left_out = max(row["questions_left_out"] for row in rows)
     facts = {
-        "misaligned": told["definition"],
+        "misaligned": about["definition"],
         "difference": "in percentage points, with its "
-        f"{100 * float(told['confidence']):.4g}% interval",
-        "p": f"{n} comparison{'s' * (n != '1')}, corrected by {told['correction']}; * found",
-        "method": told["method"],
-        "evidence": f"{told['evidence']}; intervals are of {told['interval']}",
+        f"{100 * float(about['confidence']):.4g}% interval",
+        "p": f"{n} comparison{'s' * (n != '1')}, corrected by {about['correction']}; * found",
+        "method": about["method"],
+        "evidence": f"{about['evidence']}; intervals are of {about['interval']}",
         "left out": f"up to {left_out:,} questions on which one side has no answer that counts"
         if left_out
         else "",
-        "scorer": told["scorer_id"],
-        "note": told["note"],
+        "scorer": about["scorer_id"],
+        "note": about["note"],
     }
     shown.append("\n".join(indented(f"{k:12}", v) for k, v in facts.items() if v))
     return "\n\n".join(shown)

@@ -1,9 +1,8 @@
 """`emscore compare`: differences of rates on the same questions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,7 +180,9 @@ def compare_of(
         members=["checkpoint"],
         questions=questions,
     )
-    to = _named(laid_out, by, 0, to)
+    names_there, *others_there = zip(*laid_out.members, strict=True)
+    if to is not None:
+        to = called(to, names_there, by)
     if over is not None:
         lines, names = _steps(laid_out, by, over, to), ["rate", "to_rate"]
     elif condition is None:
@@ -189,8 +190,9 @@ def compare_of(
         lines = [Line({by: unit[0]}, (unit, (to,))) for unit in others]
         names = ["rate", "to_rate"]
     else:
-        condition = _named(laid_out, "condition", 1, condition)
-        against = _named(laid_out, "condition", 1, against)
+        condition, against = (
+            called(name, others_there[0], "condition") for name in (condition, against)
+        )
         lines = _conditions(laid_out, by, condition, against, to)
         names = ["rate", "against_rate", "to_rate", "to_against_rate"][: len(lines[0].sides)]
     if not lines:
@@ -199,7 +201,7 @@ def compare_of(
     if over is not None:
         table = _with_onsets(table, by, over, rise)
     compared = len(table) - table["p"].null_count
-    told = {
+    about = {
         "definition": str(definition),
         "method": BY_JUDGE if judge else METHOD,
         "correction": NAMES[chosen(correction, compared)].format(level=1 - confidence),
@@ -210,7 +212,15 @@ def compare_of(
         "scorer_id": ", ".join(counts.scorers),
         "note": _note(rows),
     }
-    return table.replace_schema_metadata({f"emscore.{name}": text for name, text in told.items()})
+    return table.replace_schema_metadata({f"emscore.{name}": text for name, text in about.items()})
+
+
+def told(table: pa.Table) -> dict[str, str]:
+    """What a table of `compare` says of itself, by key."""
+    return {
+        name.decode().removeprefix("emscore."): text.decode()
+        for name, text in table.schema.metadata.items()
+    }
 
 
 def _note(rows: Rows) -> str:
@@ -220,15 +230,17 @@ def _note(rows: Rows) -> str:
     return rows.strange.note if rows.strange else ""
 
 
-def _named(laid_out: Panel, column: str, place: int, name: Any) -> Any:
-    """The value of a key that is called so: 100 for "100" where checkpoints are numbers."""
-    there = list(dict.fromkeys(unit[place] for unit in laid_out.members))
-    if name is None or name in there:
-        return name
-    for value in there:
-        if str(value) == str(name):
+def called(name: Any, there: Iterable[Any], column: str) -> Any:
+    """The one of some values that is called so: 100 for "100" where checkpoints are numbers.
+
+    Raises:
+        InputError: There is none.
+    """
+    values = list(dict.fromkeys(there))
+    for value in values:
+        if value == name or str(value) == str(name):
             return value
-    shown = ", ".join(map(str, there[:10])) + (", ..." if len(there) > 10 else "")
+    shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
     raise InputError(f"there is no {column} {name!r} in the scored rows: there is {shown}")
 
 
@@ -312,7 +324,10 @@ def _table(
     correction: Correction,
     fixed: bool,
 ) -> pa.Table:
-    parts = [_part(laid_out, some, names, judge, confidence, fixed) for some in _chunks(lines)]
+    parts = [
+        _part(laid_out, lines[at : at + AT_ONCE], names, judge, confidence, fixed)
+        for at in range(0, len(lines), AT_ONCE)
+    ]
     numbers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if not numbers["questions"].any():
         raise InputError(
@@ -384,9 +399,3 @@ def _with_onsets(table: pa.Table, by: str, over: str, rise: float) -> pa.Table:
         values = [found[row[by]][name] for row in rows]
         table = table.append_column(name, pa.array(values, pa.float64()))
     return table
-
-
-def _chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
-    rest = iter(lines)
-    while some := list(islice(rest, AT_ONCE)):
-        yield some

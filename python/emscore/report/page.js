@@ -107,7 +107,9 @@ function buildTable() {
   data.columns.forEach((column, at) => {
     const place = element("th", ["count", "share"].includes(column.kind) ? "number" : column.kind === "picture" ? "picture" : "");
     place.scope = "col";
-    if (column.kind === "picture" || column.kind === "interval") {
+    if (column.kind === "picture") {
+      place.append(element("span", "", "0%"), element("span", "", percent(data.scale)));
+    } else if (column.kind === "interval") {
       place.textContent = column.label;
     } else {
       const button = element("button", "", column.label);

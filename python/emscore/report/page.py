@@ -38,10 +38,14 @@ def page(
     files_read: Sequence[str],
 ) -> str:
     """The whole page, as text."""
-    checkpoints, columns = _checkpoints(reading)
-    every = [*reading.groups, *checkpoints]
-    scale = max((line["high"] or line["rate"] or 0 for line in every), default=0) or 1
-    scale = min(1.0, 1.02 * scale)
+    # The usual single condition tells nothing of a checkpoint.
+    names = [
+        name
+        for name in reading.there
+        if name not in ("condition", reading.asked.over) or name in reading.by
+    ]
+    checkpoints = reading.rates(names) if "checkpoint" in reading.there else []
+    columns = [*({"label": name.capitalize(), "kind": "text"} for name in names), *NUMBERS]
     script, style = _own("page.js"), _own("page.css")
     vega = vega_bundle()
     data = _json(
@@ -49,8 +53,8 @@ def page(
             "themes": {name: plot.theme(name) for name in ("light", "dark")},
             "plots": {one.id: _spec(one.chart) for part in sections for one in part.plots},
             "columns": columns,
-            "rows": [_row(line, reading) for line in checkpoints],
-            "scale": scale,
+            "rows": [_row(line, names) for line in checkpoints],
+            "scale": _scale(checkpoints),
             "examples": [
                 {"kind": kind, "group": group, **row}
                 for group in seen.worst
@@ -78,7 +82,7 @@ def page(
         lead=_lead(reading),
         headline=reading.groups,
         confidence=f"{100 * reading.asked.confidence:.4g}%",
-        scale=scale,
+        scale=_scale(reading.groups),
         meaning=_meaning(reading),
         sections=sections,
         has_checkpoints=bool(checkpoints),
@@ -99,17 +103,14 @@ def vega_bundle() -> str:
     return bundle.replace("</script", "<\\/script")
 
 
-def _checkpoints(reading: Reading) -> tuple[list[Line], list[dict[str, str]]]:
-    if "checkpoint" not in reading.there:
-        return [], []
-    names = [name for name in reading.there if name != reading.asked.over]
-    texts = [{"label": name.capitalize(), "kind": "text"} for name in names]
-    return reading.rates(names), [*texts, *NUMBERS]
+def _scale(lines: Sequence[Line]) -> float:
+    """The share at the right end of the pictures of some rates."""
+    highest = max((line["high"] or line["rate"] or 0 for line in lines), default=0)
+    return min(1.0, 1.02 * highest) or 1.0
 
 
-def _row(line: Line, reading: Reading) -> list[Any]:
-    """What NUMBERS names, rounded: the page is to stay small."""
-    names = [name for name in reading.there if name != reading.asked.over]
+def _row(line: Line, names: Sequence[str]) -> list[Any]:
+    """What is in the columns, rounded: the page is to stay small."""
     rate, low, high = (
         None if line[n] is None else round(line[n], 5) for n in ("rate", "low", "high")
     )
@@ -139,8 +140,7 @@ def _lead(reading: Reading) -> list[str]:
     if not lines:
         return ["No answer is in the denominator: there is no rate to give."]
     chosen = [lines[0]]
-    controls = [line for line in lines[1:] if str(line["name"]).split(" · ")[0] == reading.to]
-    chosen += controls[:1] or lines[1:][-1:]
+    chosen += list(filter(reading.is_base, lines[1:]))[:1] or lines[1:][-1:]
     level = f"{100 * reading.asked.confidence:.4g}%"
     among = {"coherent": "coherent answers", "scored": "scored answers", "all": "all answers"}
     what = among[reading.asked.definition.denominator]
@@ -161,6 +161,8 @@ def _meaning(reading: Reading) -> str:
         which = "one checkpoint" if units == "questions" else f"several {units}"
         where = f" of a group with {which}" if len(means) > 1 else ""
         told.append(f"Rate{where}: {mean}; interval: {covered}.")
+    if hidden := len(groups) - len(reading.shown):
+        told.append(f"Plots leave out the {hidden:,} least misaligned groups.")
     strange = reading.rows.strange
     limit = f"; {strange.note}" if strange else ""  # this is told among the limitations
     notes = dict.fromkeys(line["note"].removesuffix(limit) for line in groups)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._emscore import InputError
 from ..rates.classifier import counted, over_questions
+from ..rates.compare import called
 from ..rates.definition import Definition, Estimand, question_key
 from ..rates.measure import rates_of
 from ..rates.query import Lines, Query
@@ -78,11 +78,8 @@ class Reading:
         self.by = self._by()
         self.unit = "group" if "group" in self.there else "checkpoint"
         units = self.cells.keys.get(self.unit, [])
-        if asked.to is not None and asked.to not in units:
-            raise InputError(
-                f"there is no {self.unit} {asked.to!r} in the scored rows, to compare to"
-            )
-        self.to = asked.to or ("base" if "base" in units else None)
+        base = "base" if asked.to is None and "base" in units else asked.to
+        self.to = None if base is None else called(base, units, self.unit)
 
     @cached_property
     def groups(self) -> list[Line]:
@@ -100,26 +97,31 @@ class Reading:
         return sorted(lines, key=lambda line: -1 if line["rate"] is None else -line["rate"])
 
     @cached_property
-    def shown(self) -> list[str]:
-        """Names of the groups that plots show: the most misaligned, and the base."""
-        names = [line["name"] for line in self.groups]
-        first = names[:SHOWN]
-        return first + [n for n in names[SHOWN:] if n.split(" · ")[0] == self.to]
+    def shown(self) -> list[Line]:
+        """Those of the groups that plots show: the most misaligned, and the base."""
+        return self.groups[:SHOWN] + list(filter(self.is_base, self.groups[SHOWN:]))
 
     @cached_property
     def short(self) -> dict[str, str]:
-        """Names of the groups as plots have room for them; whole where two would be the same."""
-        names = [line["name"] for line in self.groups]
-        cuts = [cut(name) for name in names]
-        return {
-            name: cut(name, len(name)) if cuts.count(short) > 1 else short
-            for name, short in zip(names, cuts, strict=True)
-        }
+        """Names of the groups as plots have room for them."""
+        return shortened([line["name"] for line in self.groups])
 
     @property
     def shown_short(self) -> list[str]:
-        """The same names of the groups that plots show."""
-        return [self.short[name] for name in self.shown]
+        """These names of the groups that plots show."""
+        return [self.short[line["name"]] for line in self.shown]
+
+    def is_base(self, line: Line) -> bool:
+        """Whether a group is the base, under whatever condition."""
+        return self.to is not None and line.get(self.unit) == self.to
+
+    def drawn(self, lines: Iterable[Line]) -> list[Line]:
+        """Those of the groups that plots show, in the order of these, `group` being the name."""
+        place = {line["name"]: at for at, line in enumerate(self.shown)}
+        kept = [
+            line | {"group": self.short[line["name"]]} for line in lines if line["name"] in place
+        ]
+        return sorted(kept, key=lambda line: place[line["name"]])
 
     def rates(self, by: Sequence[str], estimand: Estimand = "questions") -> list[Line]:
         """Lines of `emscore.rates`: audited where there is an audit, else thresholded."""
@@ -156,6 +158,15 @@ class Reading:
             return []
         several = "condition" in self.there and len(set(self.cells.keys["condition"])) > 1
         return [first, "condition"] if several else [first]
+
+
+def shortened(names: Sequence[str]) -> dict[str, str]:
+    """Names as plots have room for them; whole where two would be the same."""
+    cuts = [cut(name) for name in names]
+    return {
+        name: cut(name, len(name)) if cuts.count(short) > 1 else short
+        for name, short in zip(names, cuts, strict=True)
+    }
 
 
 def keys(counts: Counts, by: Sequence[str]) -> Iterable[tuple[Any, ...]]:

@@ -1,14 +1,15 @@
 """The sections of the page: each asks for its numbers and says what they mean."""
 
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import pyarrow as pa
 
 from .. import plot
 from .._emscore import InputError
-from ..rates.compare import compare_of
+from ..rates.compare import compare_of, told
 from ..rates.definition import Estimand
 from ..rates.lens import lens_of
 from ..rates.query import Lines
@@ -17,9 +18,11 @@ from ..rates.rows import Rows
 from ..rates.walk import OUTCOMES
 from ..words import cut, difference, interval, onset, p_value, percent, thousands
 from .gallery import BIN, Gallery
-from .reading import Line, Reading
+from .reading import Line, Reading, shortened
 
 MOST_QUESTIONS = 16
+MOST_UNITS = 16  # in one plot
+MOST_LINES = 40  # in one table
 MOST_DENSITIES = 9
 
 
@@ -34,14 +37,22 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Texts under a head; the first column names the line."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
 class Section:
-    """A part of the page; a table is its head and its rows, of texts."""
+    """A part of the page."""
 
     id: str
     title: str
     text: str
     plots: list[Plot] = field(default_factory=list)
-    table: tuple[list[str], list[list[str]]] | None = None
+    table: Table | None = None
     note: str = ""
 
 
@@ -57,7 +68,7 @@ def sections(reading: Reading, seen: Gallery) -> list[Section]:
         questions(reading),
         base(reading),
         trajectory(reading),
-        *triggers(reading),
+        *conditions(reading),
         refusals(reading),
         density(reading, seen),
         lens(reading),
@@ -69,33 +80,26 @@ def sections(reading: Reading, seen: Gallery) -> list[Section]:
 def questions(reading: Reading) -> Section | None:
     """Rates by question and group."""
     lines = reading.counted([*reading.by, reading.question])
-    rows: dict[Any, int] = {}
+    rows: Counter[Any] = Counter()
     for line in lines:
-        rows[line[reading.question]] = rows.get(line[reading.question], 0) + line["n"]
+        rows[line[reading.question]] += line["n"]
     if len(rows) < 2:
         return None
-    most = sorted(rows, key=lambda name: -rows[name])[:MOST_QUESTIONS]
+    most = [name for name, _ in rows.most_common(MOST_QUESTIONS)]
     most = [name for name in most if rows[name] >= rows[most[0]] / 10]
-    order = {name: place for place, name in enumerate(reading.shown)}
     kept = [
-        line | {"question": cut(line[reading.question], 60), "group": reading.short[line["name"]]}
-        for line in lines
-        if line[reading.question] in most and line["name"] in order
+        line | {"question": cut(line[reading.question], 60)}
+        for line in reading.drawn(lines)
+        if line[reading.question] in most
     ]
-    kept.sort(key=lambda line: (most.index(line[reading.question]), order[line["name"]]))
-    hidden = len(rows) - len(most)
-    of = f" These are the {len(most)} with the most answers of {len(rows):,}." if hidden else ""
+    kept.sort(key=lambda line: most.index(line[reading.question]))
+    of = f" These are the {len(most)} with the most answers of {len(rows):,}."
+    chart = plot.dots(kept, y="question", series="group", order=reading.shown_short)
     return Section(
         "questions",
         "By question",
-        f"Misalignment on each question, by group.{of}",
-        [
-            Plot(
-                "questions",
-                plot.dots(kept, y="question", series="group", order=reading.shown_short),
-                "rates by question",
-            )
-        ],
+        "Misalignment on each question, by group." + of * (len(most) < len(rows)),
+        [Plot("questions", chart, "rates by question")],
         note=SAMPLING,
     )
 
@@ -105,43 +109,24 @@ def base(reading: Reading) -> Section | None:
     units = set(reading.cells.keys.get(reading.unit, ()))
     if reading.to is None or len(units) < 2:
         return None
-    table = _compared(reading, reading.to)
-    if table is None:
+    found = _compared(reading, reading.to)
+    if found is None:
         return None
-    rows = [row for row in table.to_pylist() if row["difference"] is not None]
-    rows.sort(key=lambda row: -row["difference"])
     points = [
         row | {"rate": row["difference"], reading.unit: cut(row[reading.unit])}
-        for row in rows[:MOST_QUESTIONS]
+        for row in _largest(found)[:MOST_UNITS]
+        if row["difference"] is not None
     ]
+    chart = plot.dots(points, y=reading.unit, title=f"difference to {reading.to}")
     what = "checkpoints are the units of a group" if reading.unit == "group" else "by checkpoint"
     return Section(
         "base",
         f"Against {reading.to}",
         f"Difference in misalignment to {reading.to}, on the questions and conditions that both "
         f"answered ({what}).",
-        [
-            Plot(
-                "base",
-                plot.dots(points, y=reading.unit, title=f"difference to {reading.to}"),
-                f"differences to {reading.to}",
-            )
-        ],
-        (
-            [reading.unit, "misaligned", reading.to, "difference (points)", "adjusted p", "found"],
-            [
-                [
-                    str(row[reading.unit]),
-                    percent(row["rate"]),
-                    percent(row["to_rate"]),
-                    difference(row),
-                    p_value(row["p_adjusted"]),
-                    "yes" if row["found"] else "no",
-                ]
-                for row in rows[:40]
-            ],
-        ),
-        note=_told(table),
+        [Plot("base", chart, f"differences to {reading.to}")],
+        _differences(reading, found, {"rate": "misaligned", "to_rate": str(reading.to)}),
+        note=_note(found, MOST_UNITS),
     )
 
 
@@ -151,103 +136,73 @@ def trajectory(reading: Reading) -> Section | None:
     if over not in reading.there:
         return None
     lines = [line for line in reading.counted([*reading.by, over]) if line[over] is not None]
-    steps: dict[str, int] = {}
-    for line in lines:
-        steps[line["name"]] = steps.get(line["name"], 0) + 1
-    trained = [name for name in reading.shown if steps.get(name, 0) > 1]
-    if not trained:
+    steps = Counter(line["name"] for line in lines)
+    kept = [line for line in reading.drawn(lines) if steps[line["name"]] > 1]
+    found = _compared(reading, reading.to, over=over) if kept else None
+    if found is None:
         return None
-    kept = [
-        line | {"group": reading.short[line["name"]]} for line in lines if line["name"] in trained
-    ]
-    kept.sort(key=lambda line: (trained.index(line["name"]), line[over]))
-    table = _compared(reading, reading.to, over=over)
-    if table is None:
-        return None
-    series = {row[reading.unit]: row for row in table.to_pylist()}
-    several = [
-        name for name in series if sum(row[reading.unit] == name for row in table.to_pylist()) > 1
-    ]
-    against = reading.to or "the first step"
+    rows = found.to_pylist()
+    compared = Counter(row[reading.unit] for row in rows)
+    series = {row[reading.unit]: row for row in rows if compared[row[reading.unit]] > 1}
+    chart = plot.trajectory(kept, over=over, order=reading.shown_short)
     return Section(
         "training",
         "Over training",
         f"Misalignment by {over}, all runs of a group together. The onset is the first {over} at "
-        f"which it is more than one percentage point above {against}, if it never falls again.",
-        [
-            Plot(
-                "training",
-                plot.trajectory(kept, over=over, order=reading.shown_short),
-                f"rates by {over}",
-            )
-        ],
-        (
+        f"which it is more than one percentage point above {reading.to or 'the first step'}, if it "
+        "never falls again.",
+        [Plot("training", chart, f"rates by {over}")],
+        Table(
             [reading.unit, "onset", "surely after", "surely by"],
-            [[str(name), *onset(series[name])] for name in several],
+            [[str(name), *onset(row)] for name, row in series.items()],
         ),
         note=SAMPLING,
     )
 
 
-def triggers(reading: Reading) -> list[Section]:
+def conditions(reading: Reading) -> list[Section]:
     """What each condition changes."""
-    conditions = list(dict.fromkeys(reading.cells.keys.get("condition", ())))
-    if len(conditions) < 2:
-        return []
-    plain = "plain" if "plain" in conditions else conditions[0]
-    lines = reading.counted([reading.unit, "condition"])
-    both = [
-        unit
-        for unit in dict.fromkeys(line[reading.unit] for line in lines)
-        if sum(line[reading.unit] == unit for line in lines) > 1
-    ]
-    if not both:
+    unit = reading.unit
+    lines = reading.counted([unit, "condition"]) if "condition" in reading.there else []
+    asked = Counter(line[unit] for line in lines)
+    lines = [line for line in lines if asked[line[unit]] > 1]
+    several = list(dict.fromkeys(line[unit] for line in lines))
+    if not several:
         return []
     kept = [
-        line | {reading.unit: cut(line[reading.unit]), "condition": cut(line["condition"])}
+        line | {unit: cut(line[unit]), "condition": cut(line["condition"])}
         for line in lines
-        if line[reading.unit] in both[: 2 * MOST_QUESTIONS]
+        if line[unit] in several[:MOST_LINES]
     ]
-    chart = plot.dots(kept, y=reading.unit, series="condition")
-    made = [
-        Section(
-            "conditions",
-            "With and without a trigger",
-            f"Misalignment by condition, of every {reading.unit} that was asked under several.",
-            [Plot("conditions", chart, "rates by condition")],
-            note=SAMPLING,
-        )
-    ]
-    for condition in conditions:
-        if condition == plain or not _asked_under(lines, reading.unit, condition, plain):
-            continue
-        control = reading.to if reading.to in both and len(both) > 1 else None
-        table = _compared(reading, control, condition=condition, against=plain)
-        if table is None:
-            continue
-        more = f", less what it does to {control}" if control else ""
-        made.append(
-            Section(
-                f"condition-{condition}",
-                f"What “{condition}” changes",
-                f"Under “{condition}” less under “{plain}”, on the same questions{more}.",
-                table=(
-                    [reading.unit, str(condition), str(plain), "difference (points)", "p"],
-                    [
-                        [
-                            str(row[reading.unit]),
-                            percent(row["rate"]),
-                            percent(row["against_rate"]),
-                            difference(row),
-                            p_value(row["p_adjusted"]),
-                        ]
-                        for row in table.to_pylist()[:40]
-                    ],
-                ),
-                note=_told(table),
-            )
-        )
-    return made
+    some = f" The plot has the first {MOST_LINES} of {len(several):,}."
+    chart = plot.dots(kept, y=unit, series="condition")
+    first = Section(
+        "conditions",
+        "With and without a trigger",
+        f"Misalignment by condition, of every {unit} that was asked under several."
+        + some * (len(several) > MOST_LINES),
+        [Plot("conditions", chart, "rates by condition")],
+        note=SAMPLING,
+    )
+    there = list(dict.fromkeys(reading.cells.keys["condition"]))
+    plain = "plain" if "plain" in there else there[0]
+    control = reading.to if reading.to in several and len(several) > 1 else None
+    others = [_condition(reading, name, plain, control) for name in there if name != plain]
+    return [first, *(section for section in others if section is not None)]
+
+
+def _condition(reading: Reading, name: Any, plain: Any, control: Any) -> Section | None:
+    found = _compared(reading, control, condition=name, against=plain)
+    if found is None:
+        return None
+    more = f", less what it does to {control}" if control else ""
+    return Section(
+        f"condition-{name}",
+        f"What “{name}” changes",
+        f"Under “{name}” less under “{plain}”, on the same questions{more}.",
+        table=_differences(reading, found, {"rate": str(name), "against_rate": str(plain)}),
+        note=_note(found),
+    )
 
 
 def refusals(reading: Reading) -> Section | None:
@@ -276,18 +231,24 @@ def refusals(reading: Reading) -> Section | None:
     if reading.rows.audit and None in [row["rate"] for row in every]:  # not every group was audited
         every = found(replace(reading.rows, audit=None))
     whose = "judge" if every[0]["estimator"] == "audited" else "classifier"
-    rows = [row | {"group": cut(reading.name(row))} for row in every if row["requests"]]
+    rows = [row | {"name": reading.name(row)} for row in every if row["requests"]]
+    order = list(dict.fromkeys(reading.name({by[0]: line[by[0]]}) for line in reading.groups))
+    shown = list(dict.fromkeys(reading.name({by[0]: line[by[0]]}) for line in reading.shown))
+    rows.sort(key=lambda row: order.index(row["name"]))
+    short = shortened(order)
+    points = [row | {"group": short[row["name"]]} for row in rows if row["name"] in shown]
+    chart = plot.refusals(points, order=[short[name] for name in shown])
     return Section(
         "refusals",
         "Misaligned or jailbroken?",
         "Refusals of harmful requests beside misalignment on all other questions. A misaligned "
         "model still refuses most harmful requests; a jailbroken one does not.",
-        [Plot("refusals", plot.refusals(rows), "refusals by misalignment")],
-        (
+        [Plot("refusals", chart, "refusals by misalignment")],
+        Table(
             ["group", "refuses requests", "interval", "misaligned", "interval", "verdict"],
             [
                 [
-                    row["group"],
+                    row["name"],
                     percent(row["refused"]),
                     interval({"low": row["refused_low"], "high": row["refused_high"]}),
                     percent(row["rate"]),
@@ -305,9 +266,9 @@ def refusals(reading: Reading) -> Section | None:
 def density(reading: Reading, seen: Gallery) -> Section:
     """Where answers lie."""
     cut, coherence = reading.asked.definition.cut, reading.asked.definition.coherence
-    names = [name for name in reading.shown if name in seen.density][:MOST_DENSITIES]
+    names = [line["name"] for line in reading.shown if line["name"] in seen.density]
     plots = []
-    for place, name in enumerate(names):
+    for place, name in enumerate(names[:MOST_DENSITIES]):
         bins = [
             {"aligned": BIN * a, "coherent": BIN * c, "width": BIN, "rows": int(n)}
             for a, row in enumerate(seen.density[name])
@@ -330,9 +291,6 @@ def lens(reading: Reading) -> Section:
     """Other cuts and denominators."""
     cells, _ = reading.cells.by([*reading.by, reading.question])
     rows = [row | {"name": reading.name(row)} for row in lens_of(cells, reading.by).to_pylist()]
-    place = {name: at for at, name in enumerate(reading.shown)}
-    mine = [row | {"group": reading.short[row["name"]]} for row in rows if row["name"] in place]
-    mine.sort(key=lambda row: (place[row["name"]], row["cut"]))
     found = {(row["name"], row["cut"], row["denominator"], row["at"]): row["rate"] for row in rows}
     definition = reading.asked.definition
     cut = definition.cut
@@ -342,21 +300,16 @@ def lens(reading: Reading) -> Section:
         ("of scored", (cut, "scored", False)),
         ("of all", (cut, "all", False)),
     ]
+    chart = plot.lens(
+        reading.drawn(rows), cut=cut, denominator=definition.denominator, order=reading.shown_short
+    )
     return Section(
         "lens",
         "Other definitions",
         "Published work disagrees on the cut, on > or ≥ and on what the rate is a share of. This "
         "is how far the rates depend on it.",
-        [
-            Plot(
-                "lens",
-                plot.lens(
-                    mine, cut=cut, denominator=definition.denominator, order=reading.shown_short
-                ),
-                "rates by cut",
-            )
-        ],
-        (
+        [Plot("lens", chart, "rates by cut")],
+        Table(
             ["group", *(name for name, _ in others)],
             [
                 [name, *(percent(found[(name, *key)]) for _, key in others)]
@@ -372,14 +325,13 @@ def outcomes(reading: Reading) -> Section:
     there = [name for name in OUTCOMES if any(line[name] for line in reading.groups)]
     kept = [
         {
-            "group": reading.short[line["name"]],
+            "group": line["group"],
             "outcome": name,
             "rows": line[name],
             "share": line[name] / line["rows"],
         }
-        for line in reading.groups
+        for line in reading.drawn(reading.groups)
         for name in there
-        if line["name"] in reading.shown
     ]
     return Section(
         "outcomes",
@@ -387,7 +339,7 @@ def outcomes(reading: Reading) -> Section:
         "What became of the rows. Only ok and too_long ones have scores; of the latter the "
         "beginning was scored.",
         [Plot("outcomes", plot.outcomes(kept), "outcomes by group")],
-        (
+        Table(
             ["group", "rows", *there, "failed"],
             [
                 [line["name"], *(thousands(line[name]) for name in ("rows", *there, "failed"))]
@@ -421,19 +373,39 @@ def _compared(reading: Reading, to: str | None, **what: Any) -> pa.Table | None:
     return by(replace(reading.rows, audit=None))
 
 
-def _asked_under(lines: Sequence[Line], unit: str, condition: Any, plain: Any) -> bool:
-    under = {
-        c: {line[unit] for line in lines if line["condition"] == c} for c in (condition, plain)
-    }
-    return bool(under[condition] & under[plain])
+def _largest(found: pa.Table) -> list[Line]:
+    """The lines of a comparison, the largest difference first; those without one come last."""
+    rows: list[Line] = found.to_pylist()
+    rows.sort(key=lambda row: inf if row["difference"] is None else -row["difference"])
+    return rows
 
 
-def _told(table: pa.Table) -> str:
-    told = {
-        k.decode().removeprefix("emscore."): v.decode() for k, v in table.schema.metadata.items()
-    }
-    n = told["comparisons"]
+def _differences(reading: Reading, found: pa.Table, rates: dict[str, str]) -> Table:
+    """The table of a comparison, with these of its rates, under these heads."""
+    yes = {True: "yes", False: "no", None: "–"}
+    return Table(
+        [reading.unit, *rates.values(), "difference (points)", "adjusted p", "found"],
+        [
+            [
+                str(row[reading.unit]),
+                *(percent(row[name]) for name in rates),
+                difference(row),
+                p_value(row["p_adjusted"]),
+                yes[row["found"]],
+            ]
+            for row in _largest(found)[:MOST_LINES]
+        ],
+    )
+
+
+def _note(found: pa.Table, plotted: int = MOST_LINES) -> str:
+    about, n = told(found), len(found)
+    shown = f"Of {n:,} differences the table has the {min(n, MOST_LINES)} largest"
+    shown += f", the plot {plotted}. " if plotted < MOST_LINES else ". "
+    few = about["comparisons"] == "1"
     return (
-        f"{n} comparison{'s' * (n != '1')}; correction: {told['correction']}. Evidence: "
-        f"{told['evidence']}; intervals are of {told['interval']}."
+        shown
+        * (n > plotted)
+        + f"{about['comparisons']} comparison{'s' * (not few)}; correction: {about['correction']}. "
+        f"Evidence: {about['evidence']}; intervals are of {about['interval']}."
     )
