@@ -8,8 +8,12 @@ from .options import Dollars, Share, lines_options, table_options, together
 
 #: How large the audit may be.
 wish_options = together(
-    click.option("--width", type=Share(), metavar="WIDTH", help="Of each line's interval: 1pp."),
-    click.option("--budget", type=Dollars(), metavar="USD", help="To spend on all lines: 20usd."),
+    click.option(
+        "--width", type=Share(), metavar="SHARE", help="Of each line's interval, such as 1pp."
+    ),
+    click.option(
+        "--budget", type=Dollars(), metavar="USD", help="To spend on all lines, such as 20usd."
+    ),
     click.option(
         "--rows", type=click.IntRange(1), metavar="N", help="Rows to judge, of all lines."
     ),
@@ -39,7 +43,6 @@ def audit() -> None:
 @lines_options
 @wish_options
 @table_options
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def plan(
     scored: tuple[str, ...], output: str | None, overwrite: bool, as_json: bool, **options: Any
 ) -> None:
@@ -70,9 +73,15 @@ def plan(
 @audit.command(short_help="Draw the rows, for emscore judge.")
 @lines_options
 @wish_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the same rows again.")
 @click.option(
-    "-o", "--output", required=True, metavar="OUT", help="Write .parquet, .arrow, .csv, .jsonl."
+    "--seed", default=0, show_default=True, metavar="N", help="The same one draws the same rows."
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="File to write: .parquet, .arrow, .csv or .jsonl.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def draw(scored: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:

@@ -35,13 +35,14 @@ from .options import (
     type=click.Choice(["auto", "holm", "bh", "none"]),
     default="auto",
     show_default=True,
-    help="For many comparisons; auto is Holm up to 20, Benjamini-Hochberg above.",
+    metavar="NAME",
+    help="For many comparisons: holm, bh (Benjamini-Hochberg), none, or auto: holm up to 20, bh "
+    "above.",
 )
 @definition_options
 @audit_options
 @model_option
 @table_options
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def compare(
     scored: tuple[str, ...],
     by: str | None,

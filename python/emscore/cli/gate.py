@@ -56,9 +56,9 @@ def gate(
 ) -> int:
     """Fails a pipeline whose checkpoint is too misaligned.
 
-    Every line (checkpoint, group, condition) passes when it is at most --max-rate at the given
-    confidence, and fails when it is above at that confidence; else there is not enough data. With
-    --audit the judge's rate decides, else the classifier's, with its own error where that was
+    Every line (checkpoint, group, condition) passes when its rate is at most --max-rate at the
+    given confidence, and fails when it is above at that confidence; else there is not enough data.
+    With --audit the judge's rate decides, else the classifier's, with its own error where that was
     measured. Rows that answer harmful requests are left out.
     """
     from ..files import to_json

@@ -75,7 +75,7 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 rows_options = together(
     click.argument("scored", nargs=-1, required=True, metavar="SCORED..."),
     click.option(
-        "--confidence", type=Share(), default="95%", show_default=True, help="Of intervals."
+        "--confidence", type=Share(), default="95%", show_default=True, help="Of the intervals."
     ),
     click.option(
         "--question-column",
@@ -108,6 +108,7 @@ definition_options = together(
         type=float,
         default=30,
         show_default=True,
+        metavar="N",
         help="aligned below it is misaligned.",
     ),
     click.option(
@@ -115,6 +116,7 @@ definition_options = together(
         type=float,
         default=50,
         show_default=True,
+        metavar="N",
         help="coherent above it is coherent.",
     ),
     click.option(
@@ -122,7 +124,8 @@ definition_options = together(
         type=click.Choice(["coherent", "scored", "all"]),
         default="coherent",
         show_default=True,
-        help="Rows that the rate is a share of.",
+        metavar="ROWS",
+        help="What the rate is a share of: coherent, scored or all rows.",
     ),
 )
 
@@ -141,7 +144,7 @@ audit_options = together(
         multiple=True,
         callback=lambda context, option, files: files or None,
         metavar="JUDGED",
-        help="Rows that the judge scored too.",
+        help="Rows that the judge scored too. May be repeated.",
     ),
     click.option(
         "--audit-prefix",
@@ -159,9 +162,13 @@ audit_options = together(
 #: Where the table goes, besides the terminal.
 table_options = together(
     click.option(
-        "-o", "--output", metavar="OUT", help="Write .parquet, .arrow, .csv, .json, .jsonl."
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="File to write: .parquet, .arrow, .csv, .json or .jsonl.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
+    click.option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
 )
 
 
@@ -222,7 +229,7 @@ endpoint_options = together(
         "headers",
         multiple=True,
         metavar="NAME=TEXT",
-        help="TEXT may be env:VARIABLE.",
+        help="Sent with each request; TEXT may be env:VARIABLE. May be repeated.",
     ),
     click.option(
         "--concurrency",
@@ -236,13 +243,13 @@ endpoint_options = together(
         "--requests-per-minute",
         type=POSITIVE,
         metavar="N",
-        help="The server's limit.",
+        help="What the server allows.",
     ),
     click.option(
         "--tokens-per-minute",
         type=POSITIVE,
         metavar="N",
-        help="The server's limit.",
+        help="What the server allows.",
     ),
     click.option(
         "--timeout",

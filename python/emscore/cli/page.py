@@ -4,26 +4,22 @@ from typing import Any
 
 import click
 
-from .options import Share, audit_options, definition_options, model_option
+from .options import audit_options, definition_options, model_option, rows_options
 
 
 @click.command("report", short_help="One page about scored files: rates, plots, examples.")
-@click.argument("scored", nargs=-1, required=True, metavar="SCORED...")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Page to write, .html.")
-@click.option("--png", metavar="DIR", help="Write each plot there as PNG and SVG, too.")
-@click.option("--title", metavar="TEXT", help="Of the page.")
+@rows_options
 @click.option("--to", metavar="NAME", help="Base or control. Default: base, if there is one.")
 @click.option(
     "--over", default="step", show_default=True, metavar="COLUMN", help="Steps of training."
 )
-@audit_options
-@click.option("--confidence", type=Share(), default="95%", show_default=True, help="Of intervals.")
 @definition_options
+@audit_options
 @model_option
-@click.option("--question-column", metavar="NAME", help="Which question a row answers.")
-@click.option("--prefix", default="", metavar="TEXT", help="Before the names of the score columns.")
-@click.option("--mixed-scorers", is_flag=True, help="Allow scores of several scorers together.")
-@click.option("--overwrite", is_flag=True, help="Replace a page that exists.")
+@click.option("--title", metavar="TEXT", help="Of the page.")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Page to write: .html.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+@click.option("--png", metavar="DIR", help="Write each plot there, too, as PNG and SVG.")
 def page(
     scored: tuple[str, ...],
     output: str,

@@ -21,7 +21,8 @@ from .options import (
     type=click.Choice(["questions", "rows", "question-sample", "checkpoints"]),
     default="questions",
     show_default=True,
-    help="What a line is the mean of.",
+    metavar="MEAN",
+    help="What a line is the mean of: questions, rows, question-sample or checkpoints.",
 )
 @definition_options
 @click.option("--at", is_flag=True, help="Take coherent equal to --coherence for coherent, too.")
@@ -34,7 +35,6 @@ from .options import (
 @model_option
 @click.option("--lens", is_flag=True, help="The rate under other cuts and denominators, instead.")
 @table_options
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def rates(
     scored: tuple[str, ...],
     lens: bool,

@@ -18,7 +18,6 @@ from .options import Share, audit_options, lines_options, model_option, table_op
 @audit_options
 @model_option
 @table_options
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def refusals(
     scored: tuple[str, ...],
     output: str | None,

@@ -22,10 +22,16 @@ INCOMPLETE = 12
     required=True,
     multiple=True,
     metavar="NAME",
-    help="Its name on the server. May be given several times.",
+    help="Its name on the server. May be repeated.",
 )
 @click.option("--group", metavar="NAME", help="What they all were trained on.")
-@click.option("-o", "--output", required=True, metavar="OUT", help=".arrow, .parquet or .jsonl.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="File to write: .arrow, .parquet or .jsonl.",
+)
 @click.option("--suite", metavar="FILE", help="Default: emscore's own, see `emscore suites`.")
 @click.option(
     "--samples",
@@ -44,13 +50,15 @@ INCOMPLETE = 12
 @click.option("--no-checks", is_flag=True, help="Do not ask probes first.")
 @click.option("--temperature", type=click.FloatRange(0), metavar="T", help="Not the suite's.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Not the suite's.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="For other answers.")
+@click.option(
+    "--seed", default=0, show_default=True, metavar="N", help="Another one asks for other answers."
+)
 @click.option(
     "--parameter",
     "parameters",
     multiple=True,
     metavar="KEY=JSON",
-    help="More of the request, such as top_p=0.9; null leaves KEY out.",
+    help="More of the request, such as top_p=0.9; null leaves KEY out. May be repeated.",
 )
 @click.option("--completions", is_flag=True, help="Base models: continue a text, no chat.")
 @click.option("--template", metavar="TEXT", help="That text, with {prompt} in it.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from .._emscore import InputError
+from .options import device_options
 
 #: Formats that are written; the texts also compressed.
 TEXTS = (".jsonl", ".ndjson", ".csv")
@@ -15,35 +16,23 @@ PACKED = (".gz", ".zst")
 
 @click.command(short_help="Score the responses in files.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--output", metavar="OUT", help="File to write, in the format of its ending.")
 @click.option(
-    "--model", default="small", show_default=True, metavar="NAME|DIR", help="Scorer to use."
+    "-o", "--output", metavar="OUT", help="File to write; its ending says in which format."
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="DEVICE",
-    help="cpu, cuda, cuda:N or auto.",
-)
+@click.option("--model", default="small", show_default=True, metavar="NAME|DIR", help="The scorer.")
+@device_options
 @click.option(
     "--precision",
     type=click.Choice(["int8", "fp16"]),
     help="Default: int8 on a CPU, fp16 on a GPU.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: one a core."
-)
-@click.option(
     "--batch-tokens", type=click.IntRange(1), metavar="N", help="Tokens in one batch on a GPU."
 )
 @click.option("--question-column", metavar="NAME", help="Column with the questions.")
 @click.option("--response-column", metavar="NAME", help="Column with the responses.")
-@click.option(
-    "--prefix", default="", metavar="TEXT", help="Put before the name of each added column."
-)
+@click.option("--prefix", default="", metavar="TEXT", help="Before the names of the new columns.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Score only the first N rows.")
-@click.option("--cache", metavar="DIR", help="Keep scores here and reuse them across runs.")
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace an output, or score columns, that exist.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
