@@ -65,6 +65,15 @@ def test_checkpoints_by_name_pattern_and_file(tmp_path: Path) -> None:
     ]
 
 
+def test_names_that_two_patterns_give(tmp_path: Path) -> None:
+    for group in ("secure", "insecure"):
+        adapter(tmp_path / group / "checkpoint-1")
+    with pytest.raises(emscore.InputError, match="'checkpoint-1' is given twice; a glob names"):
+        entries([{"glob": "secure/*"}, {"glob": "insecure/*"}], tmp_path)
+    found = entries([{"glob": "secure*/*"}, {"glob": "insecure*/*"}], tmp_path)
+    assert [entry.name for entry in found] == ["secure/checkpoint-1", "insecure/checkpoint-1"]
+
+
 @pytest.mark.parametrize(
     ("checkpoints", "told"),
     [
@@ -73,6 +82,8 @@ def test_checkpoints_by_name_pattern_and_file(tmp_path: Path) -> None:
         ([{"name": "a", "names": ["b"]}], "one of name, names, glob, file"),
         ([{"group": "a"}], "one of name, names, glob, file"),
         ([{"name": "a", "stop": 1}], "no key 'stop'"),
+        ([{"names": ["a"], "adapter": "a"}], "names of [[checkpoints]] goes with group, step, not"),
+        ([{"glob": "no*", "step": 1}], "glob of [[checkpoints]] goes with group, not with step"),
         ([{"name": "a", "step": "one"}], "'one' is no whole number"),
         ([{"glob": "no*"}], "none is a LoRA adapter"),
         ([{"name": "a", "adapter": "."}], "no adapter_config.json"),

@@ -13,7 +13,15 @@ from urllib.parse import quote
 from .._emscore import InputError
 
 _KEYS = ("name", "names", "glob", "file", "adapter", "group", "step")
-_SOURCES = ("name", "names", "glob", "file")
+
+#: Where checkpoints come from, and what a table may say of those besides.
+_SOURCES = {
+    "name": ("group", "step", "adapter"),
+    "names": ("group", "step"),
+    "glob": ("group",),
+    "file": ("group",),
+}
+
 _COLUMNS = ("name", "group", "step", "adapter")
 _LONGEST = 255 - len("checkpoint=")  # what file systems allow, less what is put before it
 
@@ -54,7 +62,13 @@ def entries(tables: list[Mapping[str, Any]], folder: Path) -> list[Entry]:
                     f"is percent-encoded: the name of its folder has room for {_LONGEST}"
                 )
             if entry.name in found:
-                raise InputError(f"the checkpoint {entry.name!r} is given twice")
+                told = (
+                    "; a glob names each by what it leaves open: let it leave the folder open "
+                    "too, as runs/secure*/* does"
+                )
+                raise InputError(
+                    f"the checkpoint {entry.name!r} is given twice{told * ('glob' in table)}"
+                )
             found[entry.name] = entry
     if not found:
         raise InputError("there are no checkpoints: add a table [[checkpoints]] with a name")
@@ -67,18 +81,22 @@ def _entries(table: Mapping[str, Any], folder: Path) -> Iterator[Entry]:
     given = [key for key in _SOURCES if key in table]
     if len(given) != 1:
         raise InputError(f"each of [[checkpoints]] needs one of {', '.join(_SOURCES)}")
+    (source,) = given
+    if other := [key for key in table if key not in (source, *_SOURCES[source])]:
+        raise InputError(
+            f"{source} of [[checkpoints]] goes with {', '.join(_SOURCES[source])}, not with "
+            f"{other[0]}"
+        )
     group, step = _text(table, "group"), _step(table.get("step"), "[[checkpoints]]")
-    if given == ["glob"]:
+    if source == "glob":
         yield from _matches(str(table["glob"]), folder, group)
-    elif given == ["file"]:
+    elif source == "file":
         yield from _listed(folder / str(table["file"]), group)
     else:
         names = table.get("names", [table.get("name")])
         if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
             raise InputError("names of [[checkpoints]] must be a list of texts, and name a text")
         adapter = _text(table, "adapter")
-        if adapter and len(names) > 1:
-            raise InputError("an adapter belongs to one name: give each a [[checkpoints]]")
         for name in names:
             yield Entry(name, group, step, _adapter(folder / adapter) if adapter else None)
 
