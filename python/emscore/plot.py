@@ -94,16 +94,17 @@ def dots(
     *,
     y: str,
     series: str | None = None,
-    title: str = "misaligned",
+    title: str | None = None,
     order: Sequence[Any] | None = None,
 ) -> Chart:
     """A dot for each rate and a line for its interval: by group, by question, by condition.
 
     Args:
-        table: Columns `rate`, `low`, `high` (shares, 0 to 1), `n`, and those named here.
+        table: Columns `rate` (or `difference`, of `emscore.compare`), `low`, `high` (shares),
+            `n`, and those named here.
         y: Column that gives each line its place; the order of the table is kept.
         series: Column that is told apart by colour and shape within each place.
-        title: What the rate is a share of, under the axis.
+        title: What stands under the axis.
         order: All series there are, so that each looks the same in several plots.
     """
     rows = records(table, y, series)
@@ -120,9 +121,10 @@ def dots(
             base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=mine))
             each = 11 * len(mine) + 14
         mark = base.mark_point().encode(shape=_series(alt.Shape, series, mine, order))
-    x = alt.X("low:Q", title=title, axis=alt.Axis(format=".3~%", tickCount=6, grid=True))
+    value, about = _value(rows)
+    x = alt.X("low:Q", title=title or about, axis=alt.Axis(format=".3~%", tickCount=6, grid=True))
     return _sized(
-        alt.layer(base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), mark.encode(x="rate:Q")),
+        alt.layer(base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"), mark.encode(x=value)),
         each * places,
     )
 
@@ -133,7 +135,8 @@ def trajectory(
     """Rates over training: a line with a band for each series.
 
     Args:
-        table: Columns `rate`, `low`, `high` (shares, 0 to 1), `n`, and those named here.
+        table: Columns `rate` (or `difference`, of `emscore.compare`), `low`, `high` (shares),
+            `n`, and those named here.
         over: Numeric column along the axis.
         series: Column that makes lines, told apart by colour, dash and shape.
         order: All series there are, so that each looks the same in several plots.
@@ -145,12 +148,13 @@ def trajectory(
         color=_series(alt.Color, series, mine, order),
         tooltip=_told(rows, series, over),
     )
-    y = alt.Y("rate:Q", title="misaligned", axis=_percent_axis())
+    value, about = _value(rows)
+    y = alt.Y(value, title=about, axis=_percent_axis())
     return _sized(
         alt.layer(
             base.mark_line().encode(y=y, strokeDash=_dash(series, mine, order)),
             base.mark_point().encode(y=y, shape=_series(alt.Shape, series, mine, order)),
-            base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title="misaligned"), y2="high:Q"),
+            base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title=about), y2="high:Q"),
         ),
         280,
     )
@@ -337,9 +341,15 @@ def records(table: Any, *names: str | None, numbers: Sequence[str] = ()) -> list
     return [row | {name: NONE for name in named if row[name] is None} for row in rows]
 
 
+def _value(rows: list[dict[str, Any]]) -> tuple[str, str]:
+    """What low and high are limits of, and its name at the axis: of a comparison the difference."""
+    compared = bool(rows) and "difference" in rows[0]
+    return ("difference:Q", "difference") if compared else ("rate:Q", "misaligned")
+
+
 def _told(rows: list[dict[str, Any]], *names: str | None) -> list[alt.Tooltip]:
     """What is told of the mark under the pointer: names, the rate, its interval, and n."""
-    numbers = {"rate": ".2%", "low": ".2%", "high": ".2%", "n": ","}
+    numbers = {"rate": ".2%", "difference": ".2%", "low": ".2%", "high": ".2%", "n": ","}
     there = rows[0] if rows else {}
     return [
         *(alt.Tooltip(f"{name}:N") for name in dict.fromkeys(names) if name),

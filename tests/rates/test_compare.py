@@ -218,6 +218,7 @@ def test_a_rate_of_nothing_is_no_difference(table: pa.Table) -> None:
         ({"over": "moon"}, "moon"),
         ({"to": "base", "confidence": 95}, "between 0 and 1"),
         ({"over": "step", "rise": 0.0}, "above 0"),
+        ({"to": "base", "correction": "bonferroni"}, "one of auto, holm, bh, none"),
         ({"to": "base", "question_column": "moon"}, "moon"),
     ],
 )

@@ -193,6 +193,11 @@ def test_rows_are_read_twice(tmp_path: Path) -> None:
         emscore.report_file(sweep(1, 10).to_reader(), tmp_path / "again.html")
 
 
+def test_a_confidence_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(emscore.InputError, match="a confidence of 95 is not between 0 and 1"):
+        emscore.report_file(sweep(1, 10), tmp_path / "report.html", confidence=95)
+
+
 def test_checkpoints_without_groups_under_two_conditions(tmp_path: Path, open_page: Open) -> None:
     table = sweep(1, 10).drop_columns(["group", "step"])
     emscore.report_file(table, tmp_path / "report.html")

@@ -86,6 +86,12 @@ def test_a_column_that_is_not_there_is_named() -> None:
         emscore.plot.dots([{"checkpoint": "a", "rate": 0.1}], y="checkpoint", series="group")
 
 
+def test_of_a_comparison_the_difference_is_drawn(table: pa.Table) -> None:
+    spec = emscore.plot.dots(emscore.compare(table, "base"), y="checkpoint").to_dict()
+    interval, dot = (layer["encoding"]["x"] for layer in spec["layer"])
+    assert (interval["title"], dot["field"]) == ("difference", "difference")
+
+
 def test_colours_of_a_notebook_are_those_of_the_page() -> None:
     config = emscore.plot.dots(ROWS, y="question").to_dict()["config"]
     assert config["range"]["category"] == emscore.plot.SERIES["light"]

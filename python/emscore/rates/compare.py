@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .contrast import contrast, inverted
-from .definition import Definition, Denominator, keys_in, question_key
+from .definition import Definition, Denominator, keys_in, question_key, require_confidence
 from .exact import exact_test
 from .judged_side import judged_side
-from .multiplicity import NAMES, Correction, adjusted, chosen
+from .multiplicity import CORRECTIONS, NAMES, Correction, adjusted, chosen
 from .onset import onset
 from .panel import Judge, Panel, Unit, panel
 from .query import Query
@@ -107,8 +107,11 @@ def compare(
     Raises:
         InputError: There is no such column or name, or no question that both sides answered.
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence:g}: it lies between 0 and 1, such as 0.95")
+    require_confidence(confidence)
+    if correction not in CORRECTIONS:
+        raise InputError(
+            f"there is no correction {correction!r}: it is one of {', '.join(CORRECTIONS)}"
+        )
     if rise <= 0:
         raise InputError(f"rise is {rise:g}: it is a share above 0, such as 0.01")
     if to is None and condition is None and over is None:

@@ -83,6 +83,16 @@ class Definition:
         return (self.cut, self.coherence) == cuts
 
 
+def require_confidence(confidence: float) -> None:
+    """Checks a confidence.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"a confidence of {confidence:g} is not between 0 and 1 (95 % is 0.95)")
+
+
 def lines_by(by: Sequence[str] | str | None, found: Sequence[Source]) -> list[str]:
     """The columns that divide the lines: those asked for, or the usual ones that are there."""
     if by is not None:

@@ -18,7 +18,7 @@ from .classifier import (
     over_units,
     with_scorer_error,
 )  # fmt: skip
-from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in
+from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in, require_confidence
 from .intervals import clopper_pearson, wilson
 from .query import Lines, Query
 from .requests import LEFT_OUT
@@ -163,8 +163,7 @@ def require(
     """
     if estimand not in estimands:
         raise InputError(f"there is no estimand {estimand!r}: it is one of {', '.join(estimands)}")
-    if not 0 < confidence < 1:
-        raise InputError(f"a confidence of {confidence:g} is not between 0 and 1 (95 % is 0.95)")
+    require_confidence(confidence)
 
 
 class _Shape:

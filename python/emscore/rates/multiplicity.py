@@ -1,6 +1,6 @@
 """Many comparisons at once: what is left of their p-values."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 
 Correction: TypeAlias = Literal["auto", "holm", "bh", "none"]
+CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
 
 FEW = 20  # comparisons up to which "auto" guards against a single false one
 

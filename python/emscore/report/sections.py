@@ -113,7 +113,7 @@ def base(reading: Reading) -> Section | None:
     if found is None:
         return None
     points = [
-        row | {"rate": row["difference"], reading.unit: cut(row[reading.unit])}
+        row | {reading.unit: cut(row[reading.unit])}
         for row in _largest(found)[:MOST_UNITS]
         if row["difference"] is not None
     ]

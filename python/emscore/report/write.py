@@ -7,7 +7,7 @@ import vl_convert
 
 from .._emscore import OutputError
 from ..files import writable, write_text
-from ..rates.definition import Denominator
+from ..rates.definition import Denominator, require_confidence
 from ..rates.query import Query
 from ..rates.requests import ordinary
 from ..rates.sources import Scored
@@ -72,6 +72,7 @@ def report_file(
         InputError: A file cannot be read, is not scored, or has no rows.
         OutputError: The page exists or cannot be written.
     """
+    require_confidence(confidence)
     path = writable(output, (".html", ".htm"), overwrite)
     query = Query(
         audit=audit, cut=cut, coherence=coherence, denominator=denominator,
