@@ -389,6 +389,21 @@ def test_more_threads_than_make_sense_are_refused() -> None:
         emscore.Scorer(threads=10_000)
 
 
+def test_a_notebook_without_widgets_warns_of_nothing() -> None:
+    program = """
+import sys, types
+shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
+sys.modules["ipywidgets"] = None
+import emscore
+emscore.score_batch(["a"], ["b"], model=sys.argv[1], device="cpu", progress=True)
+"""
+    command = [sys.executable, "-c", program, str(scorers.tiny())]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "1/1" in ended.stderr
+    assert "Warning" not in ended.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 @pytest.mark.parametrize(
     "call", ["score_batch(table)", "score_stream(table).read_all()"], ids=["batch", "stream"]

@@ -178,7 +178,7 @@ def test_output_beside_the_input(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.json", "x.txt", "a", "a.json.gz", "a.parquet.gz"])
 def test_an_ending_that_stands_for_no_format_is_the_input_s(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("{}")
-    with pytest.raises(_emscore.InputError, match=rf"{name} has no ending.*-o OUT"):
+    with pytest.raises(_emscore.InputError, match=rf"{name} does not end in a format.*-o OUT"):
         beside((str(tmp_path / name),))
 
 

@@ -32,7 +32,8 @@ def writable(
         listed = f"{', '.join(others)} or {last}" if others else last
         raise OutputError(f"{target} has to end in {listed}")
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists: say --overwrite to replace it, or name another file")
+        mend = "name another file, or allow it to be replaced (--overwrite)"
+        raise OutputError(f"{target} exists; {mend}")
     if not target.absolute().parent.is_dir():
         raise OutputError(f"there is no folder {target.parent} to write {target.name} to")
     return target

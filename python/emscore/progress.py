@@ -1,6 +1,7 @@
 """Progress bars for notebooks and scripts; the command line has its own."""
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -29,7 +30,9 @@ def bar(show: bool | None) -> Iterator[Progress | None]:
     else:
         yield None
         return
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook without ipywidgets the bar is text
+        from tqdm.auto import tqdm
 
     with tqdm(unit=" rows", delay=delay) as shown:
 

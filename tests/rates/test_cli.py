@@ -80,7 +80,7 @@ def test_tables_are_written_whole_and_never_over_another(
     before = (folder / name).read_bytes()
     again = run("rates", "scored.parquet", "-o", name, "--cut", "20")
     assert again.returncode == 4
-    assert "exists: say --overwrite" in again.stderr
+    assert "exists; name another file" in again.stderr
     assert (folder / name).read_bytes() == before
     assert run("rates", "scored.parquet", "-o", name, "--overwrite").returncode == 0
     assert sorted(p.name for p in folder.iterdir()) == sorted(["scored.parquet", name])

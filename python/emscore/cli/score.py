@@ -119,7 +119,7 @@ def beside(inputs: tuple[str, ...]) -> str:
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path")
         raise InputError(
-            f"{path} has no ending that stands for a format; give it one of {', '.join(ENDINGS)} "
-            "(.jsonl is one JSON object a line), or say with -o OUT where to write"
+            f"{path} does not end in a format that is read ({', '.join(ENDINGS)}); write it as one "
+            "of these (.jsonl is one JSON object a line), or, if it is one, say -o OUT"
         )
     return str(path.with_name(f"{stem}.scored{ending}{packed}"))
