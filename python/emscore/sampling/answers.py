@@ -68,7 +68,7 @@ class Sampler:
         name, seed = request_hash(body), body.get("seed")
         try:
             reply = await self.client.post(
-                self.plan.path, body, check=_check, tokens=self.plan.tokens(body)
+                self.plan.path, body, check=_check, tokens=sum(self.plan.tokens(body))
             )
         except RequestFailed as error:
             if error.kind == "rejected" and len(tasks) > 1:

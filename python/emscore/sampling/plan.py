@@ -15,6 +15,9 @@ from .suites import Message, Question, Suite
 #: Set from the plan, and so not free to be parameters.
 _OWN = ("model", "messages", "prompt", "n", "stream")
 
+_LETTERS = 4  # of a token, in English
+_CHAT_TOKENS = 8  # that a chat template adds to a message, or so
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -199,11 +202,13 @@ class Plan:
         body.update(self.parameters)
         return {key: value for key, value in body.items() if value is not None}
 
-    def tokens(self, body: Mapping[str, Any]) -> int:
-        """About how many tokens a request may use at most, at four letters a token."""
-        prompt = sum(len(message["content"]) for message in body.get("messages", ()))
+    def tokens(self, body: Mapping[str, Any]) -> tuple[int, int]:
+        """About how many tokens the prompt of a request has, and its answers have at most."""
+        texts = [message["content"] for message in body.get("messages", ())]
+        texts += [body["prompt"]] if "prompt" in body else []
+        prompt = sum(len(text) // _LETTERS + _CHAT_TOKENS for text in texts)
         length = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
-        return (prompt + len(body.get("prompt", ""))) // 4 + length * int(body.get("n", 1))
+        return prompt, length * int(body.get("n", 1))
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run: all but labels."""

@@ -10,9 +10,6 @@ from ..sampling.plan import Plan
 from .dataset import DataSet
 from .spec import Sweep
 
-_CHAT_TOKENS = 8  # that a chat template adds to a message, or so
-_LETTERS = 4  # of a token, in English
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -78,9 +75,5 @@ def _count(plan: Plan) -> npt.NDArray[np.int64]:
     """Requests, and tokens of their prompts and at most of their answers."""
     counts = np.zeros(3, np.int64)
     for tasks in plan.requests(lambda at: True):
-        body = plan.body(tasks[0], len(tasks))
-        texts = [message["content"] for message in body.get("messages", ())]
-        texts += [body["prompt"]] if "prompt" in body else []
-        prompt = sum(len(text) // _LETTERS + _CHAT_TOKENS for text in texts)
-        counts += 1, prompt, int(body.get("max_tokens", 0)) * len(tasks)
+        counts += 1, *plan.tokens(plan.body(tasks[0], len(tasks)))
     return counts
