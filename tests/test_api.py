@@ -392,9 +392,8 @@ def test_more_threads_than_make_sense_are_refused() -> None:
 def test_a_notebook_without_widgets_warns_of_nothing() -> None:
     program = """
 import sys, types
-shell = types.SimpleNamespace(config={"IPKernelApp": {}})
-sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
-sys.modules["ipywidgets"] = None
+sys.modules["ipykernel.zmqshell"] = sys.modules["ipywidgets"] = None
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: None)
 import emscore
 emscore.score_batch(["a"], ["b"], model=sys.argv[1], device="cpu", progress=True)
 """
