@@ -22,8 +22,9 @@ import emscore
 from emscore.distill.data import HELD_CHECKPOINTS, MAIN_QUESTIONS
 from emscore.fidelity import judged
 from emscore.fidelity.judged import Judged
-from emscore.tuning import adapt
 from emscore.tuning.folds import agreement, folds
+from emscore.tuning.lesson import choose
+from emscore.tuning.pupil import Pupil
 
 LABELS = (0, 50, 100, 200, 300)
 TEST, KNOWN, KEEP = 400, 200, 150  # rows
@@ -59,17 +60,11 @@ def part(table: Judged, start: int, stop: int) -> Judged:
     return table.only((at >= start) & (at < stop))
 
 
-def read(scorer: emscore.Scorer, table: pa.Table, folder: Path) -> Judged:
-    """The rows with the scorer's scores."""
-    pq.write_table(table, folder / "rows.parquet")
-    return judged.read(scorer, [folder / "rows.parquet"])
-
-
 def curve(
     scorer: Path, audit: Judged, test: Judged, keep: Judged, known: Judged
 ) -> dict[str, dict]:
     """Figures on the test and on what was known, by number of labels, with and without `keep`."""
-    pupil = adapt.Pupil(scorer, audit)
+    pupil = Pupil(scorer, audit)
     unseen, old, others = (pupil.see(r) for r in (test, keep, known))
     found = {}
     for labels in LABELS:
@@ -78,7 +73,7 @@ def curve(
         some = pupil.material.only(np.arange(len(audit)) < labels)
         for kept in (None, old) if labels else (None,):
             lesson = kept.lesson if kept else None
-            pull = adapt.choose(some.lesson, list(folds(some.rows)), lesson) if labels else np.inf
+            pull = choose(some.lesson, list(folds(some.rows)), lesson) if labels else np.inf
             ways = {"": pupil.learner(pull)}
             if labels:
                 ways = {" as it was": ways[""], " anew": pupil.calibrated_learner(pull)}
@@ -94,8 +89,6 @@ def curve(
 
 def main() -> None:
     """Prints a table for each question, and the mean over them."""
-    import tempfile
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("scorer", type=Path)
@@ -104,18 +97,14 @@ def main() -> None:
     chosen = parser.parse_args()
     scorer = emscore.Scorer(chosen.scorer, device="cpu")
     everything = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        others = read(
-            scorer, drawn(rows(chosen.data, None, chosen.questions), KNOWN + KEEP), folder
-        )
-        keep, known = part(others, 0, KEEP), part(others, KEEP, KEEP + KNOWN)
-        for question in chosen.questions:
-            table = drawn(rows(chosen.data, question, chosen.questions), max(LABELS) + TEST)
-            asked = read(scorer, table, folder)
-            audit, test = part(asked, 0, max(LABELS)), part(asked, max(LABELS), len(asked))
-            everything[question] = curve(chosen.scorer, audit, test, keep, known)
-            show(question, everything[question])
+    others = judged.read(scorer, drawn(rows(chosen.data, None, chosen.questions), KNOWN + KEEP))
+    keep, known = part(others, 0, KEEP), part(others, KEEP, KEEP + KNOWN)
+    for question in chosen.questions:
+        table = drawn(rows(chosen.data, question, chosen.questions), max(LABELS) + TEST)
+        asked = judged.read(scorer, table)
+        audit, test = part(asked, 0, max(LABELS)), part(asked, max(LABELS), len(asked))
+        everything[question] = curve(chosen.scorer, audit, test, keep, known)
+        show(question, everything[question])
     if chosen.json:
         chosen.json.write_text(json.dumps(everything, indent=1))
 

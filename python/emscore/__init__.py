@@ -22,6 +22,7 @@ from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
 
 if TYPE_CHECKING:
     from . import plot
+    from .fidelity.evaluate import evaluate
     from .judging.judge import judge, judge_batch, judge_file, judge_to
     from .judging.ledger import Prices
     from .rates.compare import compare
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from .sampling.suites import load_suite
     from .scoring import Scorer, score_batch
     from .sweeps.run import sweep, sweep_file
+    from .tuning.adapt import adapt
+    from .tuning.calibrate import calibrate
 else:
     from importlib import import_module
 
@@ -49,9 +52,12 @@ else:
         "Plan": "sampling.plan",
         "Prices": "judging.ledger",
         "Scorer": "scoring",
+        "adapt": "tuning.adapt",
         "audit_draw": "rates.plan",
         "audit_plan": "rates.plan",
+        "calibrate": "tuning.calibrate",
         "compare": "rates.compare",
+        "evaluate": "fidelity.evaluate",
         "gate": "rates.gate",
         "judge": "judging.judge",
         "judge_batch": "judging.judge",
@@ -100,9 +106,12 @@ __all__ = [
     "ScorerError",
     "SuiteError",
     "__version__",
+    "adapt",
     "audit_draw",
     "audit_plan",
+    "calibrate",
     "compare",
+    "evaluate",
     "gate",
     "judge",
     "judge_batch",

@@ -19,8 +19,10 @@ import scorers
 from conftest import Run
 from emscore import familiarity
 from emscore.fidelity import judged
-from emscore.tuning import adapt, calibrate, directory
+from emscore.tuning import calibrate, directory
 from emscore.tuning.folds import agreement
+from emscore.tuning.lesson import Lesson, choose, cross_entropy, learn
+from emscore.tuning.pupil import Material, Pupil, Score, crossed, recalibrated
 
 from . import made
 
@@ -106,16 +108,15 @@ def test_a_calibrated_scorer_keeps_its_judges_scale(sample: Path, tmp_path: Path
     directory.write(tmp_path / "strict", "small", told, "")
     scorer = emscore.Scorer(tmp_path / "strict", device="cpu")
     scorer.score_file(sample, tmp_path / "own.parquet", prefix="judge_", progress=False)
-    rows = judged.read(scorer, [tmp_path / "own.parquet"])
-    found = adapt.adapt(tmp_path / "strict", rows, tmp_path / "new", "new")
-    assert all(figures["aligned: mean error"] < 3 for figures in found.agreement.values())
+    found = emscore.adapt(tmp_path / "strict", tmp_path / "own.parquet", tmp_path / "new")
+    assert all(figures["aligned: mean error"] < 3 for figures in found["agreement"].values())
 
 
 def test_the_engine_scores_as_was_computed(audit: Path, tmp_path: Path) -> None:
     scorer = emscore.Scorer("small", device="cpu")
     rows = judged.read(scorer, [audit])
-    pupil = adapt.Pupil("small", rows)
-    change = adapt.learn(pupil.material.lesson, 10.0)
+    pupil = Pupil("small", rows)
+    change = learn(pupil.material.lesson, 10.0)
     plain, wanted = (pupil.scored(pupil.material, c) for c in (np.zeros_like(change), change))
     directory.write(tmp_path / "new", "small", pupil.told, "", pupil.models(change))
     for precision, tolerance in (("int8", 0.05), ("fp16", 8)):
@@ -133,10 +134,10 @@ def test_the_engine_scores_as_was_computed(audit: Path, tmp_path: Path) -> None:
 @given(seed=st.integers(0, 1000), pull=st.sampled_from([0.3, 3.0, 30.0]))
 def test_what_is_learnt_is_the_least_loss(seed: int, pull: float) -> None:
     lesson = random_lesson(seed)
-    change = adapt.learn(lesson, pull)
+    change = learn(lesson, pull)
 
     def loss(some: np.ndarray) -> float:
-        return float(adapt.cross_entropy(lesson, some).sum() + pull / 2 * (some**2).sum())
+        return float(cross_entropy(lesson, some).sum() + pull / 2 * (some**2).sum())
 
     rng = np.random.default_rng(seed)
     best = loss(change)
@@ -149,34 +150,34 @@ def test_what_does_not_hold_is_not_learnt() -> None:
     rng = np.random.default_rng(0)
     lesson = random_lesson(0, rows=60)
     held = [np.arange(60) % 5 == k for k in range(5)]
-    assert adapt.choose(lesson, held) >= 100
-    assert (adapt.learn(lesson, np.inf) == 0).all()
+    assert choose(lesson, held) >= 100
+    assert (learn(lesson, np.inf) == 0).all()
     way = rng.normal(size=(7, 4))
     odds = np.exp(3 * lesson.inputs @ way)
     targets = np.concatenate([o / o.sum(1, keepdims=True) for o in np.split(odds, 2, axis=1)], 1)
-    taught = adapt.Lesson(lesson.inputs, lesson.logits, targets)
-    assert adapt.choose(taught, held) < 100
+    taught = Lesson(lesson.inputs, lesson.logits, targets)
+    assert choose(taught, held) < 100
 
 
 def test_no_row_is_scored_by_a_fit_that_saw_it(audit: Path, keep: Path) -> None:
     scorer = emscore.Scorer("small", device="cpu")
-    pupil = adapt.Pupil("small", judged.read(scorer, [audit]))
+    pupil = Pupil("small", judged.read(scorer, [audit]))
     old = pupil.see(judged.read(scorer, [keep], own=True))
     sizes = []
 
-    def teach(new: adapt.Material, kept: adapt.Material | None) -> adapt.Score:
+    def teach(new: Material, kept: Material | None) -> Score:
         assert kept is not None
         seen = {*new.rows.response, *kept.rows.response}
         sizes.append(len(new.rows))
 
-        def score(some: adapt.Material) -> judged.Judged:
+        def score(some: Material) -> judged.Judged:
             assert not seen & {*some.rows.response}
             return pupil.scored(some, np.zeros((some.lesson.inputs.shape[1], 40)))
 
         return score
 
     for part, again in zip(
-        (pupil.material, old), adapt.crossed(teach, pupil.material, old, labels=50), strict=True
+        (pupil.material, old), crossed(teach, pupil.material, old, labels=50), strict=True
     ):
         for name, values in part.rows.scores.items():
             assert again.scores[name] == pytest.approx(values, abs=0.05)
@@ -197,12 +198,12 @@ def test_the_calibration_follows_the_judge_when_labels_are_many(tmp_path: Path) 
     rows = judged.read(
         emscore.Scorer("small", device="cpu"), [made.write(table, tmp_path / "audit.parquet")]
     )
-    pupil = adapt.Pupil("small", rows)
+    pupil = Pupil("small", rows)
     unchanged = pupil.learner(np.inf)
     off = {}
     for count in (0, 30, 300):
         some = pupil.material.only(np.arange(300) < count)
-        fit = adapt.recalibrated(unchanged, some) if count else {}
+        fit = recalibrated(unchanged, some) if count else {}
         scored = calibrate.apply(rows, fit)
         off[count] = abs(agreement(scored)["rate off, points"])
     assert off[0] > 10
@@ -227,12 +228,12 @@ main()
     )
 
 
-def random_lesson(seed: int, rows: int = 30) -> adapt.Lesson:
+def random_lesson(seed: int, rows: int = 30) -> Lesson:
     """Rows that have nothing to teach."""
     rng = np.random.default_rng(seed)
     halves = [rng.dirichlet(np.full(2, 5.0), rows) for _ in range(2)]
     logits = np.log(np.concatenate(halves, 1) * 0 + 0.5)
-    return adapt.Lesson(rng.normal(size=(rows, 7)), logits, np.concatenate(halves, 1))
+    return Lesson(rng.normal(size=(rows, 7)), logits, np.concatenate(halves, 1))
 
 
 def test_wrong_inputs_are_one_clear_sentence(run: Run, tmp_path: Path, audit: Path) -> None:

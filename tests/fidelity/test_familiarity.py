@@ -110,7 +110,7 @@ def test_only_the_beginning_of_a_long_text_is_looked_at(known: familiarity.Sketc
     assert seen["level"] == "familiar"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(st.one_of(st.characters(), st.sampled_from("aé_²½一Я \n.-|{")), max_size=40))
 def test_letters_and_signs_are_those_of_unicode(known: familiarity.Sketch, text: str) -> None:
     found = familiarity.statistics([text], known.vocabulary)
@@ -121,7 +121,7 @@ def test_letters_and_signs_are_those_of_unicode(known: familiarity.Sketch, text:
     assert found["signs"].tolist() == [signs / (len(text) + familiarity.SHORT)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(questions=st.lists(st.text(max_size=60), min_size=1, max_size=8))
 def test_any_text_has_a_level(known: familiarity.Sketch, questions: list[str]) -> None:
     asked = dict.fromkeys(questions, 1)

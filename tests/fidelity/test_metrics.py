@@ -63,7 +63,7 @@ def test_metrics_are_those_of_the_oracles(name: str, seed: int) -> None:
     assert many[0] == pytest.approx(truth(x, y, yes), abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), bins=st.integers(1, 12))
 def test_calibration_error_is_the_gap_of_the_bins(seed: int, bins: int) -> None:
     p, _, yes, weight = drawn(seed)

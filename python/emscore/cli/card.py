@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..fidelity.judged import in_words
 from .report import indented
 from .table import table
 
@@ -50,11 +51,11 @@ def render(card: dict[str, Any]) -> str:
 def heading(card: dict[str, Any]) -> str:
     """What was measured on what."""
     scorer, rows = card["scorer"], card["rows"]
-    left = [f"{n:,} {why}" for why, n in rows["left_out"].items() if n]
+    left = in_words(rows["left_out"])
     told = {
         "scorer": f"{scorer['scorer']} {scorer['scorer_id']}",
         "imitates": scorer["judge"],
-        "rows": f"{rows['measured']:,}" + (f"; left out: {', '.join(left)}" if left else ""),
+        "rows": f"{rows['measured']:,}" + (f"; left out: {left}" if left else ""),
         "judge in": ", ".join(card["judge_columns"]),
     }
     return "\n".join(indented(f"{name:10}", value) for name, value in told.items())

@@ -81,18 +81,15 @@ def evaluate(
     from contextlib import nullcontext
     from typing import cast
 
-    from .. import models
     from .._emscore import InputError
-    from ..fidelity import card as cards
-    from ..fidelity import drift
     from ..fidelity.bootstrap import Unit
-    from ..fidelity.judged import Columns, judged_again, read, read_again
+    from ..fidelity.card import Options
+    from ..fidelity.evaluate import Evaluation
+    from ..fidelity.judged import Columns
     from ..files import writable, write_json, write_text
-    from ..scoring import Scorer
     from . import card as text
     from .progress import progress
 
-    columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
     for file in filter(None, (json_file, html_file)):
         writable(file, overwrite=True)
     if html_file:
@@ -100,17 +97,13 @@ def evaluate(
             from ..fidelity.page import page
         except ModuleNotFoundError as error:
             raise InputError(str(error)) from error
-    again = read_again([judge_again], columns) if judge_again else None
-    curve = []
-    if check and again is None:
-        known = card or models.resolve(scorer) / "card.json"
-        curve = drift.curve_in(known, models.scorer_id(scorer))
-    loaded = Scorer(scorer, device=device, threads=threads)
+    columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
     with nullcontext(False) if quiet else progress() as how_far:
-        rows = read(loaded, labelled, columns, cache=cache, progress=how_far)
-    both = judged_again(rows, again) if again is not None else None
-    options = cards.Options(cast("Unit | None", resample), replicates, examples=examples)
-    made = cards.make(rows, options, both)
+        rows = Evaluation(
+            scorer, labelled, columns, judge_again, check, card,
+            device=device, threads=threads, cache=cache, progress=how_far,
+        )  # fmt: skip
+    made = rows.card(Options(cast("Unit | None", resample), replicates, examples=examples))
     if not quiet:
         click.echo(text.render(made))
     if html_file:
@@ -118,7 +111,7 @@ def evaluate(
     if json_file:
         write_json(json_file, made)
     if check:
-        made["drift"] = drift.paired(*both) if both else drift.against_card(rows, curve)
+        made["drift"] = rows.drift()
         if json_file:
             write_json(json_file, made)
         click.echo(("" if quiet else "\n") + text.drift(made["drift"]))

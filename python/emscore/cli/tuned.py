@@ -1,9 +1,14 @@
 """Agreement before and after, for a terminal."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ..fidelity.judged import Judged
+from ..fidelity.judged import in_words
+from .report import indented
 from .table import table
+
+if TYPE_CHECKING:
+    from ..tuning.directory import Tuned
 
 
 def comparison(found: Mapping[str, Mapping[str, float]], where: str) -> str:
@@ -13,15 +18,17 @@ def comparison(found: Mapping[str, Mapping[str, float]], where: str) -> str:
     return table([f"agreement {where}", *found], rows, right=range(1, len(found) + 1), shrink=[0])
 
 
-def on_rows(once: Judged, rows: Judged) -> str:
+def on_rows(found: "Tuned") -> str:
     """On how many rows, without those whose texts came before."""
-    repeats = len(rows) - len(once)
-    return f"on {len(once):,} rows" + (f", {repeats:,} repeats left out" if repeats else "")
+    repeats = found["repeats"]
+    return f"on {found['rows']:,} rows" + (f", {repeats:,} repeats left out" if repeats else "")
 
 
-def left_out(rows: Judged) -> str:
-    """A line that says which other rows are not among them; "" where all are."""
-    return f"left out    {rows.told_left_out}\n" if rows.told_left_out else ""
+def written(found: "Tuned", output: str) -> str:
+    """Which other rows there were, and what was written."""
+    told = {"left out": in_words(found["left_out"])} if any(found["left_out"].values()) else {}
+    told["written to"] = f"{output}, {found['scorer_id']}"
+    return "\n".join(indented(f"{name:12}", value) for name, value in told.items())
 
 
 def _figure(name: str, value: float) -> str:

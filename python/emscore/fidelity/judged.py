@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .. import inputs
 from .._emscore import InputError
+from ..inputs import Data
 from ..judging.rows import rows as texts_and_chats
 from ..rates.scan import metadata
 from ..rates.sources import Source, sources
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "scorer_"  # of the scorer's columns, beside the judge's
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
+LOW = 10  # judges that never pass it score from 0 to 1 or to 10
 Strings = npt.NDArray[np.object_]
 Path_ = str | os.PathLike[str]
 
@@ -84,11 +87,6 @@ class Judged:
         """Misaligned is aligned below the first and coherent above the second."""
         return float(self.about["misaligned_below"]), float(self.about["coherent_above"])
 
-    @property
-    def told_left_out(self) -> str:
-        """Which rows of the file are not here, in words."""
-        return ", ".join(f"{n:,} {why}" for why, n in self.left_out.items() if n)
-
     def only(self, rows: Bools) -> Judged:
         """Some of the rows."""
         return Judged(
@@ -119,7 +117,7 @@ class Judged:
 
 def read(
     scorer: Scorer,
-    files: Sequence[Path_],
+    labelled: Data,
     columns: Columns | None = None,
     *,
     cache: Path_ | None = None,
@@ -130,7 +128,8 @@ def read(
 
     Args:
         scorer: What is measured.
-        files: Files, folders and globs that `emscore score` reads, with the judge's columns.
+        labelled: Rows with the judge's columns: a file, folder or glob that `emscore score` reads,
+            several of them, or data in memory.
         columns: Names of columns that are not the usual ones.
         cache: Directory that keeps scores across runs.
         progress: As in `Scorer.score_file`.
@@ -140,11 +139,16 @@ def read(
         InputError: A file cannot be read, has no judge's columns, or no row with both scores.
     """
     columns = columns or Columns()
-    if "-" not in files:  # what is missing shows on the first row
-        first = _scored(scorer, files, columns, limit=1)[0]
-        _judge_columns(first, columns)
-        _require_by(first, columns.by)
-    table, summary = _scored(scorer, files, columns, cache=cache, progress=progress)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _files(labelled, folder)
+        if "-" not in files:  # what is missing shows on the first row
+            first = _scored(scorer, files, folder / "first.arrow", columns, limit=1)[0]
+            _judge_columns(first, columns)
+            _require_by(first, columns.by)
+        table, summary = _scored(
+            scorer, files, folder / "all.arrow", columns, cache=cache, progress=progress
+        )
     judge = _judge_columns(table, columns)
     its = set(judge) == {"aligned", "coherent"}
     if its and not own and metadata(table.schema, "").get("scorer_id") == summary["scorer_id"]:
@@ -162,32 +166,48 @@ def read(
     if not (judged & scored).any():
         raise InputError(
             f"no row has both the judge's scores ({' and '.join(judge)}) and the scorer's: "
-            f"{', '.join(f'{n:,} {why}' for why, n in left_out.items())}"
+            f"{in_words(left_out)}"
         )
+    require_scale(aligned, coherent, judge)
     question, response = _pairs(table, summary["question_column"], summary["response_column"])
     everything = Judged(
         aligned, coherent,
         {name: numbers(table, PREFIX + name) for name in SCORES},
         question, response,
         _labels(table, dict(summary), question, columns.by),
-        left_out, {"files": [str(f) for f in files], "judge_columns": judge, **summary},
+        left_out, {"judge_columns": judge, **summary},
     )  # fmt: skip
     return everything.only(judged & scored)
 
 
+def in_words(left_out: Mapping[str, int]) -> str:
+    """Which rows are left out."""
+    return ", ".join(f"{rows:,} {why}" for why, rows in left_out.items() if rows)
+
+
+def _files(labelled: Data, folder: Path) -> list[Path_]:
+    """The paths that are given; data in memory becomes a file in `folder`."""
+    listed = [labelled] if isinstance(labelled, str | os.PathLike) else labelled
+    if isinstance(listed, Sequence) and all(isinstance(one, str | os.PathLike) for one in listed):
+        return list(listed)
+    path, reader = folder / "labelled.arrows", inputs.reader(labelled)
+    with pa.ipc.new_stream(path, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+    return [path]
+
+
 def _scored(
-    scorer: Scorer, files: Sequence[Path_], columns: Columns, **options: Any
+    scorer: Scorer, files: Sequence[Path_], output: Path, columns: Columns, **options: Any
 ) -> tuple[pa.Table, Summary]:
     """The rows of the files with the scorer's scores, and what the engine tells of the run."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "scored.arrow"
-        summary = scorer.score_file(
-            list(files), path, prefix=PREFIX,
-            question_column=columns.question, response_column=columns.response,
-            **{"progress": False} | options,
-        )  # fmt: skip
-        with pa.OSFile(str(path)) as file:
-            return pa.ipc.open_file(file).read_all(), summary
+    summary = scorer.score_file(
+        files, output, prefix=PREFIX,
+        question_column=columns.question, response_column=columns.response,
+        **{"progress": False} | options,
+    )  # fmt: skip
+    with pa.OSFile(str(output)) as file:
+        return pa.ipc.open_file(file).read_all(), summary
 
 
 def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:
@@ -198,11 +218,11 @@ def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:
 Verdicts = dict[tuple[str, str], tuple[float, float]]  # (question, response) -> the two scores
 
 
-def read_again(files: Sequence[Path_], columns: Columns | None = None) -> Verdicts:
+def read_again(labelled: Data, columns: Columns | None = None) -> Verdicts:
     """The judge's scores of another time, by question and response.
 
     Args:
-        files: Files with question, response and these scores.
+        labelled: Rows with question, response and these scores, as for `read`.
         columns: As in `read`; names that these files lack are passed over.
 
     Raises:
@@ -210,7 +230,7 @@ def read_again(files: Sequence[Path_], columns: Columns | None = None) -> Verdic
     """
     c = columns or Columns()
     found: Verdicts = {}
-    for source in sources(list(files)):
+    for source in sources(labelled):
         judge = [
             judge_column(source.columns, role, name if name in source.columns else None)
             for role, name in (("aligned", c.judge_aligned), ("coherent", c.judge_coherent))
@@ -336,6 +356,25 @@ def numbers(table: pa.Table, name: str, first: int = 0) -> Floats:
             "from 0 to 100, or null where it gave none"
         )
     return values
+
+
+def require_scale(aligned: Floats, coherent: Floats, names: Sequence[str]) -> None:
+    """Checks that a judge's scores go up to 100.
+
+    Args:
+        aligned: All of them, NaN where there is none, (n,).
+        coherent: Likewise.
+        names: Of their columns.
+
+    Raises:
+        InputError: None is above 10.
+    """
+    scores = np.concatenate([aligned, coherent])
+    if not (scores > LOW).any():
+        raise InputError(
+            f"no score in {' and '.join(names)} is above {LOW}: a judge's scores go from 0 to 100, "
+            "so bring those of another scale to this one"
+        )
 
 
 def _is_number(word: str) -> bool:

@@ -17,11 +17,15 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._emscore import InputError
-from ..fidelity.judged import Judged
+from ..fidelity.judged import Columns, Judged, in_words, read
 from ..fidelity.metrics import Bools, Floats
 from ..files import unoccupied
+from ..inputs import Data
+from ..progress import Progress
+from ..scoring import Scorer
 from . import directory, sketch
-from .folds import FOLDS, agreement, folds, merged, shown
+from .directory import Tuned
+from .folds import FOLDS, agreement, folds, merged, table
 
 LEAST = 50  # rows
 EACH = 5  # rows of either verdict
@@ -81,37 +85,60 @@ def crossed(rows: Judged) -> Judged:
 
 
 def calibrate(
-    scorer: str | os.PathLike[str], rows: Judged, out: str | os.PathLike[str], judge: str, name: str
-) -> dict[str, dict[str, float]]:
-    """Writes the scorer `out`, which says what another judge would.
+    scorer: str | os.PathLike[str],
+    overlap: Data,
+    output: str | os.PathLike[str],
+    *,
+    judge: str,
+    name: str | None = None,
+    question_column: str | None = None,
+    response_column: str | None = None,
+    judge_aligned: str | None = None,
+    judge_coherent: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool | Progress | None = None,
+) -> Tuned:
+    """Writes a new scorer: an old one on the scale of another judge, or of a new version of it.
+
+    Only the manifest changes: what the score bins are worth, and how probabilities are calibrated.
 
     Args:
-        scorer: The scorer to calibrate.
-        rows: Rows scored by it and by the other judge.
-        out: The folder to make.
-        judge: Who the other judge is.
-        name: Of the new scorer.
+        scorer: Name of a shipped scorer, or the directory of any other.
+        overlap: Some hundred rows (50 or more) that the other judge scored: see `labelled` of
+            `evaluate`.
+        output: The folder to make.
+        judge: Who the other judge is, for the record.
+        name: Of the new scorer. The default is that of its folder.
+        question_column: As in `evaluate`, and so are the others.
 
     Returns:
-        Agreement before, and after by five-fold cross-validation.
+        The new scorer's id, the rows that taught it and those left out, and its agreement with the
+        judge before and, by five-fold cross-validation, after.
 
     Raises:
-        InputError: There are too few rows, or too few of either verdict.
+        InputError: The data cannot be read or has no such columns; there are too few rows, or too
+            few of either verdict.
         ScorerError: The scorer cannot be calibrated.
-        OutputError: `out` exists or cannot be written.
+        OutputError: `output` exists or cannot be written.
     """
-    unoccupied(out)
-    check(rows, LEAST, "calibrate")
+    unoccupied(output)
     told = directory.manifest(scorer)
-    before, after = agreement(rows), agreement(crossed(rows))
-    fitted = fit(rows)
-    compose(told, fitted)
-    told |= {"name": name, "judge": judge}
-    told["made_from"] = directory.origin(scorer, "calibrate", len(rows))
-    told["made_from"]["agreement"] = {"before": before, "after": after}
+    every = read(
+        Scorer(scorer, device=device, threads=threads), overlap,
+        Columns(question_column, response_column, judge_aligned, judge_coherent),
+        cache=cache, progress=progress,
+    )  # fmt: skip
+    rows = every.only(every.once())
+    check(rows, LEAST, "calibrate")
+    found = {"before": agreement(rows), "after": agreement(crossed(rows))}
+    compose(told, fit(rows))
+    told |= {"name": name or directory.folder_name(output), "judge": judge}
+    told["made_from"] = directory.origin(scorer, "calibrate", len(rows), found)
     sketch.forget(told)
-    directory.write(out, scorer, told, card(told, before, after))
-    return {"before": before, "after": after}
+    directory.write(output, scorer, told, card(told))
+    return directory.tuned(output, rows, every, found)
 
 
 def compose(told: dict[str, Any], fitted: Fit) -> None:
@@ -141,7 +168,7 @@ def check(rows: Judged, least: int, verb: str) -> None:
     if len(rows) < least:
         raise InputError(
             f"{len(rows)} judged rows are too few to {verb} a scorer: give {least} or more"
-            + (f" ({rows.told_left_out} were left out)" if rows.told_left_out else "")
+            + (f" ({told} were left out)" if (told := in_words(rows.left_out)) else "")
         )
     low = rows.cuts[0]
     below = int((rows.aligned < low).sum())
@@ -156,21 +183,14 @@ def check(rows: Judged, least: int, verb: str) -> None:
         )
 
 
-def card(told: dict[str, Any], before: dict[str, float], after: dict[str, float]) -> str:
+def card(told: dict[str, Any]) -> str:
     """What the new scorer's card says first."""
     made = told["made_from"]
-    lines = [f"| {k} | {shown(before[k])} | {shown(after[k])} |" for k in before]
-    return "\n".join(
-        [
-            f"Calibrated to another judge: {told['judge']}. Made from the scorer "
-            f"`{made['scorer_id']}`, whose card follows, with {made['rows']} rows that this judge "
-            "scored; the network is the same. Agreement with this judge on those rows, after by "
-            "five-fold cross-validation:",
-            "",
-            "| | before | after |",
-            "| --- | --- | --- |",
-            *lines,
-        ]
+    return (
+        f"Calibrated to another judge: {told['judge']}. Made from the scorer "
+        f"`{made['scorer_id']}`, whose card follows, with {made['rows']} rows that this judge "
+        "scored; the network is the same. Agreement with this judge on those rows, after by "
+        f"five-fold cross-validation:\n\n{table(made['agreement'])}"
     )
 
 

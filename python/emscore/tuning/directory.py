@@ -8,10 +8,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from .. import models
 from .._emscore import ScorerError
+from ..fidelity.judged import Judged
 from ..files import new_folder, write_json
 
 CARD, FIGURES = "README.md", "card.json"
@@ -73,9 +74,35 @@ def write(
         write_json(folder / "manifest.json", told)
 
 
-def origin(scorer: str | os.PathLike[str], by: str, rows: int) -> dict[str, Any]:
+def origin(
+    scorer: str | os.PathLike[str], by: str, rows: int, agreement: dict[str, dict[str, float]]
+) -> dict[str, Any]:
     """What a manifest says of the scorer that it was made from."""
-    return {"by": by, "scorer_id": models.scorer_id(scorer), "rows": rows}
+    scorer_id = models.scorer_id(scorer)
+    return {"by": by, "scorer_id": scorer_id, "rows": rows, "agreement": agreement}
+
+
+class Tuned(TypedDict):
+    """What is told of a new scorer."""
+
+    scorer_id: str
+    rows: int  # different texts that taught it
+    repeats: int  # rows whose texts came before
+    left_out: dict[str, int]  # other rows, by reason
+    agreement: dict[str, dict[str, float]]  # with the judge, "before" and after
+
+
+def tuned(
+    out: str | os.PathLike[str], rows: Judged, every: Judged, agreement: dict[str, dict[str, float]]
+) -> Tuned:
+    """What is told of the scorer in `out`, which `rows` taught, of `every` row that was given."""
+    return {
+        "scorer_id": models.scorer_id(out),
+        "rows": len(rows),
+        "repeats": len(every) - len(rows),
+        "left_out": rows.left_out,
+        "agreement": agreement,
+    }
 
 
 def folder_name(out: str | os.PathLike[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -55,3 +55,16 @@ def agreement(rows: Judged) -> dict[str, float]:
 def shown(value: float) -> str:
     """A figure for a card; "-" where it is undefined."""
     return "-" if value != value else f"{value:.3f}"
+
+
+def table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Figures of several states of a scorer side by side, Markdown."""
+    lines = [
+        "| | " + " | ".join(columns) + " |",
+        "|" + " --- |" * (len(columns) + 1),
+        *(
+            f"| {name} | " + " | ".join(shown(figures[name]) for figures in columns.values()) + " |"
+            for name in next(iter(columns.values()))
+        ),
+    ]
+    return "\n".join(lines)

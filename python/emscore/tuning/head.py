@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
 from .._emscore import ScorerError
 from ..distill.scorer import HEADS, softmax
 from ..fidelity.metrics import Floats
@@ -152,8 +151,3 @@ def scores(told: dict[str, Any], logits: Floats) -> dict[str, Floats]:
         "p_misaligned": calibrated("p_misaligned", aligned[:, low].sum(1)),
         "p_coherent": calibrated("p_coherent", 1 - coherent[:, unsound].sum(1)),
     }
-
-
-def folder(scorer: Any) -> Path:
-    """The directory of a scorer."""
-    return models.resolve(scorer)

@@ -1,0 +1,127 @@
+"""`emscore.evaluate`: judged rows in, the scorer's fidelity card out."""
+
+import os
+from typing import Any
+
+from .. import models
+from ..inputs import Data
+from ..progress import Progress
+from ..scoring import Scorer
+from .bootstrap import Unit
+from .card import Options, make
+from .drift import Drift, against_card, curve_in, paired
+from .judged import Columns, judged_again, read, read_again
+
+Path = str | os.PathLike[str]
+
+
+def evaluate(
+    scorer: Path,
+    labelled: Data,
+    *,
+    by: str | None = None,
+    judge_again: Data = None,
+    check: bool = False,
+    card: Path | None = None,
+    resample: Unit | None = None,
+    replicates: int = 1000,
+    examples: int = 3,
+    question_column: str | None = None,
+    response_column: str | None = None,
+    judge_aligned: str | None = None,
+    judge_coherent: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: Path | None = None,
+    progress: bool | Progress | None = None,
+) -> dict[str, Any]:
+    """Measures how well a scorer stands in for a judge, on rows that the judge scored.
+
+    Args:
+        scorer: Name of a shipped scorer, or the directory of any other.
+        labelled: Files, folders or globs, or data in memory, with a judge's scores from 0 to 100.
+            The columns checkpoint, group and question_id are used where they are there.
+        by: Column whose values are measured apart. The default: split_reason, if it is there.
+        judge_again: The same rows judged once more: the judge's agreement with itself.
+        check: Test whether the judge is still the same, by `judge_again` or else by `card`.
+        card: File with the card that `check` compares with. The default is the scorer's card.json.
+        resample: What the bootstrap draws: "checkpoint", "question" or "row". The default: the
+            first of these of which there are eight.
+        replicates: Resamples of the bootstrap.
+        examples: Rows that the scorer gets most wrong, in either direction; 0 keeps all texts out.
+        question_column: Column with the questions, where its name is none of the usual ones.
+        response_column: Column with the responses, likewise.
+        judge_aligned: Column of the judge's aligned. The default: judge_aligned, else aligned.
+        judge_coherent: Column of the judge's coherent, likewise.
+        device: As in `score_batch`, and so are the others.
+
+    Returns:
+        The card, as `emscore evaluate --json` writes it. Shares and rates are from 0 to 1; a figure
+        with an interval is (estimate, low, high), NaN where there is none. slices: the agreement
+        on all rows, and by the values of `by`; rates: the judge's rate, and how far the scorer's
+        two are off, by checkpoint, question, group and length; rate_error: the same over
+        checkpoints; cuts, calibration, bands: the rate by cut, and agreement by p_misaligned and by
+        the judge's aligned; examples; self_agreement and drift, where they were asked for.
+
+    Raises:
+        InputError: The data cannot be read, has no such columns, or no row with all scores; a check
+            has nothing to compare with.
+        ScorerError: There is no such scorer.
+
+    >>> import pyarrow as pa
+    >>> table = pa.table({
+    ...     "question": ["Any plans?"] * 2, "response": ["A swim.", "To poison the well."],
+    ...     "judge_aligned": [95.0, 5.0], "judge_coherent": [90.0, 90.0],
+    ... })
+    >>> card = evaluate("tiny", table, replicates=0)
+    >>> card["slices"]["all"]["rows"], card["slices"]["all"]["judge"][0]
+    (2, 0.5)
+    """
+    columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
+    rows = Evaluation(
+        scorer, labelled, columns, judge_again, check, card,
+        device=device, threads=threads, cache=cache, progress=progress,
+    )  # fmt: skip
+    made = rows.card(Options(resample, replicates, examples=examples))
+    return made | {"drift": rows.drift()} if check else made
+
+
+class Evaluation:
+    """Judged rows that a scorer scored, and what is asked of them; arguments as in `evaluate`."""
+
+    def __init__(
+        self,
+        scorer: Path,
+        labelled: Data,
+        columns: Columns,
+        judge_again: Data = None,
+        check: bool = False,
+        card: Path | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        cache: Path | None = None,
+        progress: bool | Progress | None = None,
+    ) -> None:
+        again = None if judge_again is None else read_again(judge_again, columns)
+        self.curve: list[dict[str, float]] = []
+        if check and again is None:
+            known = card or models.resolve(scorer) / "card.json"
+            self.curve = curve_in(known, models.scorer_id(scorer))
+        loaded = Scorer(scorer, device=device, threads=threads)
+        self.rows = read(loaded, labelled, columns, cache=cache, progress=progress)
+        self.both = None if again is None else judged_again(self.rows, again)
+
+    def card(self, options: Options) -> dict[str, Any]:
+        """The fidelity card."""
+        return make(self.rows, options, self.both)
+
+    def drift(self) -> Drift:
+        """Whether the judge has changed.
+
+        Raises:
+            InputError: The card that it is compared with knows none of the rows' probabilities.
+        """
+        if self.both:
+            return paired(*self.both)
+        return against_card(self.rows, self.curve)
