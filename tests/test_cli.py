@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,19 @@ def test_progress_lines() -> None:
         == "2,000 of 11,000 rows, 100 rows/s, 5,000 tokens/s, 2 min left"
     )
     assert lines.line(2_000, None, 50_000, 10.0) == "2,000 rows, 100 rows/s, 5,000 tokens/s"
+    lines.close()
     assert [duration(seconds) for seconds in (45, 720, 12_600)] == ["45 s", "12 min", "3.5 h"]
+
+
+def test_progress_lines_come_while_nothing_moves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("emscore.cli.progress.SECONDS_A_LINE", 0.01)
+    lines = Lines()
+    lines(5, 10, 0, "a 50%")
+    time.sleep(0.5)
+    lines.close()
+    assert capsys.readouterr().err.count("5 of 10 rows, 0 rows/s, 0 tokens/s; a 50%\n") > 1
 
 
 def test_output_beside_the_input(tmp_path: Path) -> None:

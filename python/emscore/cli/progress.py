@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
@@ -67,24 +68,33 @@ class Bar:
 
 
 class Lines:
-    """Prints a line every ten seconds."""
+    """Prints a line every ten seconds, also while nothing moves."""
 
     def __init__(self) -> None:
-        self.started = self.printed = monotonic()
+        self.started = monotonic()
         self.first: int | None = None
+        self._last: tuple[int, int | None, int, str] | None = None
+        self._over = Event()
+        self._printing = Thread(target=self._print, daemon=True)
+        self._printing.start()
 
     def __call__(self, rows: int, total: int | None, tokens: int, note: str = "") -> None:
         """Takes note of how far the run is."""
         if self.first is None:
             self.first = rows
-        now = monotonic()
-        if now - self.printed >= SECONDS_A_LINE:
-            self.printed = now
-            line = self.line(rows, total, tokens, now - self.started)
-            say(f"{line}; {note}" if note else line)
+        self._last = rows, total, tokens, note
 
     def close(self) -> None:
-        """Nothing is to be cleared away."""
+        """Prints no more."""
+        self._over.set()
+        self._printing.join()
+
+    def _print(self) -> None:
+        while not self._over.wait(SECONDS_A_LINE):
+            if self._last is not None:
+                rows, total, tokens, note = self._last
+                line = self.line(rows, total, tokens, monotonic() - self.started)
+                say(f"{line}; {note}" if note else line)
 
     def line(self, rows: int, total: int | None, tokens: int, seconds: float) -> str:
         """Rows done, speed, and time left where the end is known."""
