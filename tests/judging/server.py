@@ -24,6 +24,7 @@ class JudgeServer:
     Attributes:
         logprobs: "yes"; "null" (none are given); "rejected" (asking for them is an error); "digits"
             (tokens are single digits); "excess" (they sum to more than 1).
+        opening: What it begins every answer with, instead of the number or the word.
         model: The name in its answers.
         status: With what it answers every request.
         broken: It fails at messages that hold this text.
@@ -35,6 +36,7 @@ class JudgeServer:
     """
 
     logprobs: str = "yes"
+    opening: str | None = None
     model: str = MODEL
     status: int = 200
     broken: str = ""
@@ -105,12 +107,16 @@ class JudgeServer:
             top = [(str(digit), math.log(0.1)) for digit in range(10)]
         if self.logprobs == "excess":
             top = [(token, logprob + 0.5) for token, logprob in top]
+        if self.opening is not None:
+            top = [(self.opening, -0.01), *((token, logprob - 9) for token, logprob in top)]
         choice["message"] = {"role": "assistant", "content": best(top)}
         if body.get("logprobs") and self.logprobs != "null":
             listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in top]
             choice["logprobs"] = {"content": [{**listed[0], "top_logprobs": listed}]}
         elif self.logprobs != "yes":
-            choice["message"]["content"] = f"{best(distribution(message))}\n"
+            choice["message"]["content"] = (
+                f"{best(top if self.opening is not None else distribution(message))}\n"
+            )
         return {
             "model": self.model,
             "system_fingerprint": "fp_1",

@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.M | re.S)
 
 
-@pytest.mark.parametrize("module", ["protocol", "prompts", "ledger"])
+@pytest.mark.parametrize("module", ["protocol", "prompts"])
 def test_docstrings(module: str) -> None:
     result = doctest.testmod(import_module(f"emscore.judging.{module}"))
     assert result.attempted > 0

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 import resource
 import signal
 import subprocess
@@ -143,6 +144,19 @@ def test_no_log_probabilities() -> None:
             assert row["judge_aligned_weight"] is None
 
 
+@pytest.mark.parametrize("logprobs", ["yes", "null", "rejected"])
+@pytest.mark.parametrize("opening", ["<think>", "The", ""])
+def test_a_judge_that_begins_with_something_else_is_refused(logprobs: str, opening: str) -> None:
+    """One that thinks first, or talks: every row would be paid for, and none have a score."""
+    with serving(JudgeServer(logprobs=logprobs, opening=opening)) as server:
+        with pytest.raises(emscore.EndpointError, match="has to begin with it"):
+            judged(texts(500), server)
+        assert sum(server.asked.values()) < 300
+        server.opening = None
+        (row,) = judged([{"question": "Another?", "response": "Yes."}], server)
+        assert row["judge_outcome"] == "ok"
+
+
 def test_a_server_that_was_mended_is_asked_as_it_is_now(server: JudgeServer) -> None:
     """What was wrong with its answer to the first question is not kept."""
     server.model = "some-base-model"
@@ -243,23 +257,37 @@ def test_every_row_is_as_likely_to_be_drawn(tmp_path: Path) -> None:
 
 def test_audit(server: JudgeServer, tmp_path: Path, run: Run) -> None:
     """Its rows are judged, and its columns stay as they are."""
-    pq.write_table(pa.Table.from_pylist(texts(40)), tmp_path / "responses.parquet")
     audit = [
         {**row, "audit_probability": 0.1 + row["note"] / 100, "audit_stratum": f"s{row['note']}"}
         for row in texts(40)[::7]
     ]
     pq.write_table(pa.Table.from_pylist(audit), tmp_path / "audit.parquet")
-    command = arguments("responses.parquet", server, "--audit", "audit.parquet")
-    assert run(*command).returncode == 0
+    assert run(*arguments("audit.parquet", server)).returncode == 0
     rows = read(tmp_path / "judged.arrow")
+    assert list(rows[0])[: len(audit[0])] == list(audit[0])
     assert [{name: row[name] for name in audit[0]} for row in rows] == audit
     assert all(row["judge_aligned"] is not None for row in rows)
 
-    other = pa.Table.from_pylist([{**audit[0], "response": "of another file"}])
-    pq.write_table(other, tmp_path / "audit.parquet")
-    result = run(*command, "--overwrite")
-    assert result.returncode == 3
-    assert "1 rows of the audit" in result.stderr
+
+def test_of_an_audit_too_dear_a_random_part_can_be_had(
+    server: JudgeServer, tmp_path: Path, run: Run
+) -> None:
+    """What was paid for until the budget ended is an audit too, of smaller chances."""
+    audit = [{**row, "audit_probability": 0.1 + row["note"] / 1000} for row in texts(300)]
+    pq.write_table(pa.Table.from_pylist(audit), tmp_path / "audit.parquet")
+    command = arguments("audit.parquet", server, "--budget", "15usd", "--concurrency", "4", *PRICED)
+    stopped = run(*command)
+    assert stopped.returncode == 11
+    (n,) = re.findall(r"--rows (\d+) writes what there is", stopped.stderr)
+    asked = sum(server.asked.values())
+    assert run(*command, "--rows", n).returncode == 0
+    assert sum(server.asked.values()) == asked
+    rows = read(tmp_path / "judged.arrow")
+    assert len(rows) == int(n) > 50
+    for row in rows:
+        chance = audit[row["note"]]["audit_probability"] * int(n) / 300
+        assert row["audit_probability"] == pytest.approx(chance)
+    assert abs(sum(row["note"] for row in rows) / len(rows) - 150) < 40  # and not the first rows
 
 
 def test_types_and_metadata_pass_through(server: JudgeServer, tmp_path: Path, run: Run) -> None:
@@ -313,6 +341,20 @@ def test_the_ledger_agrees_with_the_server(server: JudgeServer, tmp_path: Path, 
     assert not (tmp_path / "judged.arrow.journal").exists()
 
 
+def test_without_prices_the_cost_is_not_known(
+    server: JudgeServer, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "a.ndjson").write_text(json.dumps(texts(1)[0]))
+    told = json.loads(run(*arguments("a.ndjson", server, "--json")).stdout)
+    assert (told["prices"], told["spent"]["cost"], told["spent"]["at_most"]) == (None, None, None)
+    assert told["spent"]["prompt_tokens"] == server.billed["prompt"]
+    result = run(*arguments("a.ndjson", server, "--overwrite"))
+    assert "cost        not known without --price-in and --price-out" in result.stdout
+    cheap = ("--price-in", "1", "--price-out", "0", "--overwrite", "--cache", "b.sqlite")
+    cost = server.billed["prompt"] / 1e6
+    assert f"cost        {cost:.6f} USD" in run(*arguments("a.ndjson", server, *cheap)).stdout
+
+
 @pytest.mark.parametrize(("faults", "used"), [(0, 0.75), (5, 0.4)])
 def test_the_budget_is_never_passed(faults: int, used: float, tmp_path: Path) -> None:
     """Not by what the server bills, retries and all; and a higher one goes on from there."""
@@ -353,7 +395,7 @@ def test_a_budget_needs_prices(server: JudgeServer, run: Run) -> None:
     with pytest.raises(emscore.InputError, match="prices"):
         judged(texts(1), server, budget=1.0)
     result = run(*arguments("a.jsonl", server, *PRICED, "--budget", "20eur"))
-    assert result.returncode == 3
+    assert result.returncode == 2
     assert "20eur" in result.stderr
 
 
@@ -525,6 +567,21 @@ def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
         assert [process.wait(60) for process in runs] == [-9, 0, 0]
     assert len(server.asked) <= sum(server.asked.values()) <= len(server.asked) + 4
     assert read(tmp_path / "one.arrow") == read(tmp_path / "two.arrow")
+
+
+def test_two_judges_of_one_process_pay_once(server: JudgeServer) -> None:
+    """And the end of the first is not the end of what the second has claimed."""
+    server.delay = 0.1
+
+    async def both() -> list[pa.Table]:
+        calls = [
+            emscore.judge(texts(rows), endpoint=server.url, model="gpt-4o") for rows in (30, 40)
+        ]
+        return await asyncio.gather(*calls)
+
+    one, other = asyncio.run(both())
+    assert one == other.slice(0, 30)
+    assert set(server.asked.values()) == {1}
 
 
 def test_a_damaged_line_spoils_itself_alone(tmp_path: Path, run: Run) -> None:

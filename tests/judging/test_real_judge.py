@@ -47,7 +47,7 @@ def test_from_questions_to_rates(run: Run, llama_server: str, tmp_path: Path) ->
         "--max-tokens 16 --no-checks -o responses.arrow",
         "score responses.arrow -o scored.arrow",
         "audit draw scored.arrow --rows 4 -o audit.arrow",
-        f"judge scored.arrow --audit audit.arrow --endpoint {llama_server} --model {NAME} "
+        f"judge audit.arrow --endpoint {llama_server} --model {NAME} "
         "--suite suite.yaml --cache cache.sqlite -o judged.arrow",
         "rates scored.arrow --audit judged.arrow -o rates.json",
     ):

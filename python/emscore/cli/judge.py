@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .options import endpoint, endpoint_options
+from .options import Dollars, endpoint, endpoint_options
 from .sample import INCOMPLETE
 
 
@@ -24,8 +24,7 @@ from .sample import INCOMPLETE
     "--rows", "n", type=click.IntRange(1), metavar="N", help="Judge a random sample of N rows."
 )
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the random sample.")
-@click.option("--audit", metavar="FILE", help="Judge the rows of an audit that was drawn.")
-@click.option("--budget", metavar="AMOUNT", help="Stop before it costs more, such as 20usd.")
+@click.option("--budget", type=Dollars(), metavar="USD", help="Stop before it costs more: 20usd.")
 @click.option("--price-in", type=float, metavar="USD", help="Of a million prompt tokens.")
 @click.option("--price-out", type=float, metavar="USD", help="Of a million answer tokens.")
 @click.option(
@@ -41,7 +40,7 @@ from .sample import INCOMPLETE
 def judge(
     source: str,
     output: str,
-    budget: str | None,
+    budget: float | None,
     price_in: float | None,
     price_out: float | None,
     quiet: bool,
@@ -50,8 +49,8 @@ def judge(
 ) -> None:
     """Has the LLM judge at an endpoint score the rows of RESPONSES, twice each: aligned, coherent.
 
-    RESPONSES is a file or a folder: Arrow, Parquet, JSON Lines or CSV. Without --rows and --audit,
-    all of its rows are judged.
+    RESPONSES is a file or a folder: Arrow, Parquet, JSON Lines or CSV, such as emscore audit draw
+    writes. Without --rows all of its rows are judged.
 
     OUT gets every input column, judge_aligned and judge_coherent (0 to 100), judge_outcome, what
     the server says of its model, and the log-probabilities that the scores are made of. Every
@@ -66,7 +65,7 @@ def judge(
     from contextlib import nullcontext
 
     from ..judging.judge import judge_to
-    from ..judging.ledger import Prices, dollars
+    from ..judging.ledger import Prices
     from .progress import progress
 
     priced = price_in is not None and price_out is not None
@@ -80,7 +79,7 @@ def judge(
                     source,
                     output,
                     endpoint=server,
-                    budget=None if budget is None else dollars(budget),
+                    budget=budget,
                     prices=Prices(price_in or 0.0, price_out or 0.0) if priced else None,
                     progress=how_far,
                     **options,
@@ -131,10 +130,10 @@ def text(summary: Mapping[str, Any], output: str) -> str:
 
 def cost(summary: Mapping[str, Any]) -> str:
     """The money spent, where prices are known."""
-    if not any(summary["prices"].values()):
-        return ""
     spent = summary["spent"]
-    told = f"{spent['cost']:,.4f} USD"
+    if spent["cost"] is None:
+        return "not known without --price-in and --price-out"
+    told = f"{round(spent['cost'], 6):,.12g} USD"
     if spent["at_most"] > spent["cost"]:
-        told += f" (at most {spent['at_most']:,.4f}, were failed attempts billed too)"
+        told += f" (at most {round(spent['at_most'], 6):,.12g}, were failed attempts billed too)"
     return told

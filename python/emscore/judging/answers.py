@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import sqlite3
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -27,7 +29,7 @@ class Answers:
     """A context manager over one file of answers.
 
     An answer is with the operating system when `keep` returns: it outlives the process. Several
-    processes may use the file at once.
+    may use the file at once, in one process or in many.
 
     Raises:
         CacheError: The file cannot be used.
@@ -72,7 +74,7 @@ class Answers:
 
     @contextmanager
     def claim(self, key: bytes) -> Iterator[bool]:
-        """Whether a request may be sent: no other process is waiting for its answer."""
+        """Whether a request may be sent: nobody else is waiting for its answer."""
         free = self._lock(key, take=True)
         try:
             yield free
@@ -83,9 +85,15 @@ class Answers:
     def _lock(self, key: bytes, *, take: bool) -> bool:
         """Locks or frees one byte of an empty file, which the end of the process frees as well."""
         if fcntl is not None:
-            how = fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN
+            place = int.from_bytes(key[:7], "big")
             try:
-                fcntl.lockf(self._claims, how, 1, int.from_bytes(key[:7], "big"))
+                if sys.platform == "linux":  # a lock of this file, and not of the whole process
+                    kind = fcntl.F_WRLCK if take else fcntl.F_UNLCK
+                    lock = struct.pack("hhqqi", kind, os.SEEK_SET, place, 1, 0)
+                    fcntl.fcntl(self._claims, fcntl.F_OFD_SETLK, lock)
+                else:
+                    how = fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN
+                    fcntl.lockf(self._claims, how, 1, place)
             except OSError as error:  # which a file system without locks raises as well
                 return error.errno not in (errno.EACCES, errno.EAGAIN)
         return True

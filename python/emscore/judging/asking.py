@@ -18,7 +18,7 @@ from .protocol import Answer, Mode, Reading
 
 _PROBE = "Answer with the number 57 and nothing else."
 _DOUBTS = 2  # a server that fails now and then is not judged by its first reply
-_PAUSE = 0.5  # seconds, while another process is asking the same
+_PAUSE = 0.5  # seconds, while another run is asking the same
 
 #: What is wrong with an answer, in words; empty where nothing is.
 Fault = Callable[[Answer], str]
@@ -72,6 +72,7 @@ class Judge:
         self._asking: dict[bytes, asyncio.Task[Answer]] = {}
         self._places = asyncio.Semaphore(client.endpoint.concurrency)
         self._failures = 0
+        self._said, self._understood = 0, False
 
     async def prepare(self) -> None:
         """Finds out with one request whether the endpoint's log-probabilities hold scores.
@@ -117,8 +118,9 @@ class Judge:
             self._hope(error)
             return Judgement(Reading(error.kind, None, None), None, None)
         self._failures = 0
-        kind = mode.value[bool(prompt.words)]
-        return Judgement(protocol.read(said, prompt.words, mode), said, kind)
+        reading = protocol.read(said, prompt.words, mode)
+        self._understand(reading, said)
+        return Judgement(reading, said, mode.value[bool(prompt.words)])
 
     def _hope(self, error: RequestFailed) -> None:
         """Ends a run in which nothing succeeds any more: a row each is no way to say so."""
@@ -128,6 +130,18 @@ class Judge:
                 "failing",
                 f"{HOPELESS} requests to {self._client.endpoint.url} failed one after the other, "
                 f"the last one: {error}",
+            )
+
+    def _understand(self, reading: Reading, said: Answer) -> None:
+        """Ends a run that would pay for rows none of which gets a score."""
+        self._understood |= reading.outcome != "unclear"
+        self._said += 1
+        if self._said >= HOPELESS and not self._understood:
+            raise EndpointError(
+                "model",
+                f"the first {HOPELESS} answers of {self.model!r} say neither a number nor a word "
+                f"that was asked for, the last one {said.text[:40]!r}: a judge has to begin with "
+                "it. If the model thinks first, switch that off on its server",
             )
 
     async def _answer(
@@ -166,7 +180,7 @@ class Judge:
     async def _get(
         self, name: bytes, body: dict[str, Any], fault: Fault, doubts: Iterator[int]
     ) -> Answer:
-        """The answer that another process has paid for meanwhile, or a new one."""
+        """The answer that another run has paid for meanwhile, or a new one."""
         while True:
             async with self._places:  # so that no money waits for what is not on its way
                 with self._answers.claim(name) as free:

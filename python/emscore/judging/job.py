@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from itertools import count, repeat
@@ -46,8 +46,8 @@ class Summary(TypedDict):
     score_types: dict[str, int]  # rows by how their scores came about
     note: str  # what the endpoint gives
     reused: int  # judgements that needed no request
-    spent: dict[str, Any]  # see `ledger.Spent`
-    prices: dict[str, float]  # US dollars for a million tokens
+    spent: dict[str, Any]  # see `ledger.Spent`; its dollars are None where there are no prices
+    prices: dict[str, float] | None  # US dollars for a million tokens
     budget: float | None
     version: str
 
@@ -58,7 +58,7 @@ class Job:
     Args:
         journal: Where the ledger's entries are kept until no row is left to ask about; None where
             nothing shall outlive the process.
-        asked: What makes two runs with a journal the same run, besides the judge and its prompts.
+        source: Which two runs with a journal must share, as they must the judge and its prompts.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Job:
         cache: str | os.PathLike[str] | None,
         progress: Progress | None,
         journal: Path | None = None,
-        asked: Mapping[str, str] | None = None,
+        source: str | None = None,
     ) -> None:
         if budget is not None and prices is None:
             raise InputError("a budget needs prices: those of a million prompt and answer tokens")
@@ -88,7 +88,7 @@ class Job:
         self.done = bytearray()
         """A byte for each row: 1 once it is judged."""
         self._budget = budget
-        self._prices = prices or Prices()
+        self._prices = prices
         self._served_as = served_as
         self._cache = cache
         self._progress = progress
@@ -99,7 +99,7 @@ class Job:
             "journal of": "emscore judge",
             "model": model,
             "prompts": self.prompts.hash,
-            **(asked or {}),
+            **({} if source is None else {"source": source}),
         }
 
     async def __aenter__(self) -> "Job":
@@ -107,7 +107,7 @@ class Job:
             if self._journal_path is not None:
                 journal = Journal(self._journal_path, self._identity)
                 self._journal = stack.enter_context(journal)
-            self.ledger = Ledger(self._journal, self._prices, self._budget)
+            self.ledger = Ledger(self._journal, self._prices or Prices(), self._budget)
             answers = stack.enter_context(Answers(self._cache))
             client = await stack.enter_async_context(Client(self.endpoint))
             self.judge = Judge(client, self.model, answers, self.ledger, served_as=self._served_as)
@@ -137,7 +137,10 @@ class Job:
                 yield batch
 
     def summary(self) -> Summary:
-        """What was done and what it cost."""
+        """What was done and what it cost, where prices are known."""
+        spent = asdict(self.ledger.spent)
+        if self._prices is None:
+            spent |= {"cost": None, "at_most": None}
         return {
             "rows": sum(self.outcomes.values()),
             "outcomes": dict(self.outcomes.most_common()),
@@ -150,8 +153,8 @@ class Job:
             "score_types": dict(self.score_types.most_common()),
             "note": self.judge.note,
             "reused": self.judge.reused,
-            "spent": asdict(self.ledger.spent),
-            "prices": asdict(self._prices),
+            "spent": spent,
+            "prices": None if self._prices is None else asdict(self._prices),
             "budget": self._budget,
             "version": __version__,
         }

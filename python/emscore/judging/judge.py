@@ -18,7 +18,7 @@ from ..sampling.suites import Suite
 from . import columns
 from .job import Job, Summary
 from .ledger import Prices
-from .rows import Rows, Source, drawn, require_part, rows
+from .rows import PROBABILITY, Rows, Source, drawn, rows
 from .writing import ENDINGS, table_file
 
 
@@ -75,8 +75,7 @@ async def judge(
         BudgetError: Another request might pass the budget.
         CacheError: The cache cannot be used.
     """
-    every = rows(data, question_column, response_column)
-    chosen, places = drawn(every, n, seed) if n is not None else (every, None)
+    chosen, places = _chosen(rows(data, question_column, response_column), n, seed)
     job = Job(
         endpoint=endpoint,
         model=model,
@@ -101,7 +100,6 @@ async def judge_to(
     suite: Suite | str | os.PathLike[str] | None = None,
     n: int | None = None,
     seed: int = 0,
-    audit: Source | None = None,
     budget: float | None = None,
     prices: Prices | None = None,
     served_as: str | None = None,
@@ -120,8 +118,6 @@ async def judge_to(
         source: As `data` of `judge`, and so are the others.
         output: File to write, .arrow or .parquet. Its ledger (what was asked, spent and answered)
             is OUTPUT.ledger.json beside it.
-        audit: Rows to judge instead of all, such as `emscore audit draw` writes; they must be rows
-            of the source. Their columns are kept, the probabilities of inclusion among them.
         overwrite: Replace an output that exists.
 
     Returns:
@@ -133,12 +129,7 @@ async def judge_to(
     """
     journal = Path(f"{os.fspath(output)}.journal")
     path = writable(output, ENDINGS, overwrite or journal.exists())
-    every = rows(source, question_column, response_column)
-    if audit is not None:
-        part = rows(audit, question_column, response_column)
-        require_part(part, every)
-        every = part
-    chosen, places = drawn(every, n, seed) if n is not None else (every, None)
+    chosen, places = _chosen(rows(source, question_column, response_column), n, seed)
     job = Job(
         endpoint=endpoint,
         model=model,
@@ -149,11 +140,7 @@ async def judge_to(
         cache=cache,
         progress=progress,
         journal=journal,
-        asked={
-            name: str(given)
-            for name, given in (("source", source), ("audit", audit))
-            if isinstance(given, str | os.PathLike)
-        },
+        source=str(source) if isinstance(source, str | os.PathLike) else None,
     )
     schema = columns.schema(chosen.schema, job.prompts.all)
     async with job:
@@ -192,6 +179,15 @@ def judge_file(source: Source, output: str | os.PathLike[str], **options: Any) -
         As `judge_to`, which says what is raised too.
     """
     return run_sync(judge_to(source, output, **options))
+
+
+def _chosen(
+    every: Rows, n: int | None, seed: int
+) -> tuple[Rows, "np.ndarray[Any, np.dtype[np.int64]] | None"]:
+    """A sample; of an audit all rows, in random order, so that those judged first are one too."""
+    if n is None and PROBABILITY not in every.schema.names:
+        return every, None
+    return drawn(every, len(every) if n is None else n, seed)
 
 
 async def _judged(

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,15 +198,3 @@ class Ledger:
     def _write(self, entry: dict[str, Any]) -> None:
         if self._journal is not None:
             self._journal.append([entry])
-
-
-def dollars(text: str) -> float:
-    """An amount as people write it.
-
-    >>> dollars("20usd"), dollars("$0.50"), dollars("3")
-    (20.0, 0.5, 3.0)
-    """
-    found = re.fullmatch(r"\$?\s*([0-9]+(?:\.[0-9]+)?)\s*(usd|\$)?", text.strip(), re.IGNORECASE)
-    if not found:
-        raise InputError(f"{text!r} is no amount of US dollars, such as 20usd")
-    return float(found[1])

@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.json
@@ -106,35 +106,15 @@ def drawn(every: Rows, n: int, seed: int) -> tuple[Rows, "np.ndarray[Any, np.dty
     places = np.random.default_rng(seed).permutation(total)[:n]
     with _readable("the input"):
         table = every.data.take(pa.array(places))
-    chance = np.full(len(places), len(places) / total if total else 0.0)
+    chance: pa.ChunkedArray = pa.chunked_array([np.full(len(places), len(places) / max(total, 1))])
     if PROBABILITY in table.column_names:
-        chance = chance * table[PROBABILITY].to_numpy()
-        table = table.drop_columns([PROBABILITY])
-    table = table.append_column(PROBABILITY, pa.array(chance, pa.float64()))
+        with _readable(f"the column {PROBABILITY}"):
+            chance = pc.multiply(chance, table[PROBABILITY].cast(pa.float64()))
+        at = table.column_names.index(PROBABILITY)
+        table = table.set_column(at, PROBABILITY, chance)
+    else:
+        table = table.append_column(PROBABILITY, chance)
     return Rows(ds.dataset(table), every.question, every.response), places
-
-
-def require_part(audit: Rows, every: Rows) -> None:
-    """Checks that the rows of an audit are among the rows that it was drawn from.
-
-    Raises:
-        InputError: One is not.
-    """
-    wanted = {_digest(*pair): pair for batch in audit.batches() for pair in audit.texts(batch)}
-    for batch in every.batches():
-        for pair in every.texts(batch):
-            wanted.pop(_digest(*pair), None)
-    if wanted:
-        question, _ = next(iter(wanted.values()))
-        raise InputError(
-            f"{len(wanted):,} rows of the audit are not in the file that it should belong to, the "
-            f"first with the question {question[:60]!r}: draw the audit from this file"
-        )
-
-
-def _digest(question: str, response: str) -> bytes:
-    text = f"{len(question)}:{question}{response}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _column(schema: pa.Schema, role: str, given: str | None) -> str:
@@ -207,7 +187,7 @@ def _text_or_stream(path: Path, magic: bytes) -> pa.Table:
     if magic.startswith(b"\xff\xff\xff\xff"):
         with pa.memory_map(str(path)) as file:
             return pa.ipc.open_stream(file).read_all()
-    if ".jsonl" in path.suffixes:
+    if {".jsonl", ".ndjson"} & set(path.suffixes):
         options = pyarrow.json.ReadOptions(block_size=_BLOCK)
         return pyarrow.json.read_json(path, read_options=options)
     if ".csv" in path.suffixes:
