@@ -77,7 +77,8 @@ def build(folder: Path, seed: int = 0, layers: int = 0) -> Path:
 
 def expected(question: str | None, response: str | None, seed: int = 0) -> dict[str, Any]:
     """What the tiny scorer must say of one row: computed here, not by the engine."""
-    if not (response or "").strip():
+    # White space is Unicode's, which U+001C to U+001F are not; Python's is wider.
+    if all(sign.isspace() and not "\x1c" <= sign <= "\x1f" for sign in response or ""):
         return dict.fromkeys(SCORES[:4]) | {"outcome": "empty"}
     asked = list((question or "").encode())[:MAX_QUESTION_TOKENS]
     answered = list((response or "").encode())

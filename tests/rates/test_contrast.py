@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -22,7 +22,6 @@ counted = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 
 @given(counted, counted, st.sampled_from([0.8, 0.95, 0.99]))
-@settings(deadline=None)
 def test_one_question_is_newcombe(a: tuple[int, int], b: tuple[int, int], level: float) -> None:
     _, low, high = contrast([one([[a[0]]], [[a[1]]]), one([[b[0]]], [[b[1]]])], level)
     oracle = confint_proportions_2indep(*a, *b, method="newcomb", compare="diff", alpha=1 - level)
@@ -30,7 +29,6 @@ def test_one_question_is_newcombe(a: tuple[int, int], b: tuple[int, int], level:
 
 
 @given(st.lists(st.tuples(counted, counted), min_size=1, max_size=6))
-@settings(deadline=None)
 def test_sides_that_swap_change_the_sign(pairs: list[tuple[tuple[int, int], ...]]) -> None:
     sides = [one([[p[at][0] for p in pairs]], [[p[at][1] for p in pairs]]) for at in (0, 1)]
     difference, low, high = contrast(sides)

@@ -23,14 +23,13 @@ def exact(table: list[tuple[tuple[int, int], tuple[int, int]]]) -> float:
 
 
 @given(counted, counted)
-@settings(deadline=None)
 def test_one_question_is_fisher(a: tuple[int, int], b: tuple[int, int]) -> None:
     table = [[a[0], a[1] - a[0]], [b[0], b[1] - b[0]]]
     assert exact([(a, b)]) == pytest.approx(fisher_exact(table).pvalue, rel=1e-9)
 
 
 @given(st.lists(st.tuples(few, few), min_size=2, max_size=4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_more_questions_are_all_tables_counted(
     table: list[tuple[tuple[int, int], tuple[int, int]]],
 ) -> None:

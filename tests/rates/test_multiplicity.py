@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -12,7 +12,6 @@ p_values = st.lists(st.floats(1e-12, 1), min_size=1, max_size=50)
 
 
 @given(p_values, st.sampled_from([("holm", "holm"), ("bh", "fdr_bh")]))
-@settings(deadline=None)
 def test_statsmodels_agrees(p: list[float], method: tuple[Correction, str]) -> None:
     ours, theirs = method
     oracle = multipletests(p, method=theirs)[1]
@@ -20,7 +19,6 @@ def test_statsmodels_agrees(p: list[float], method: tuple[Correction, str]) -> N
 
 
 @given(p_values)
-@settings(deadline=None)
 def test_nothing_becomes_smaller(p: list[float]) -> None:
     values = np.array(p)
     assert (adjusted(values, "bh") >= values * (1 - 1e-12)).all()

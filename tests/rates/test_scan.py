@@ -124,9 +124,7 @@ def test_what_emscore_score_writes_is_read(sample: Path, tmp_path: Path) -> None
     assert list(counts(tmp_path / "a.parquet", []).scorers) == [expected["scorer_id"]]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.lists(st.integers(0, 300), max_size=4))
 def test_order_and_division_into_files_change_nothing(
     table: pa.Table, random: object, cuts: list[int]

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emscore
@@ -34,7 +34,6 @@ def test_records_come_back_in_order_and_by_place(tmp_path: Path) -> None:
     assert records(path) == [*RECORDS, {"k": "later"}]
 
 
-@settings(deadline=None)
 @given(cut=st.integers(0, 2000))
 def test_a_file_cut_at_any_byte_keeps_all_whole_records(
     tmp_path_factory: pytest.TempPathFactory, cut: int
@@ -51,7 +50,6 @@ def test_a_file_cut_at_any_byte_keeps_all_whole_records(
     assert records(path) == [*RECORDS[:whole], {"k": "new"}]
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, 10_000), letter=st.integers(0, 255))
 def test_a_damaged_byte_spoils_no_other_record(
     tmp_path_factory: pytest.TempPathFactory, place: int, letter: int

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import emscore
@@ -26,7 +26,6 @@ def suite(*sizes: tuple[int, int]) -> Suite:
 SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=4)
 
 
-@settings(deadline=None)
 @given(SIZES, st.integers(1, 3), st.integers(1, 2), st.integers(1, 4), st.randoms())
 def test_requests_cover_what_is_missing_once(
     sizes: list[tuple[int, int]],
