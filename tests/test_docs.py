@@ -12,7 +12,7 @@ import pytest
 import emscore.scoring
 import emscore.texts
 from conftest import ROOT, Run
-from emscore.cli import EXIT_CODES, table
+from emscore.cli import table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -58,11 +58,6 @@ def without_numbers(text: str) -> list[str]:
     """The lines, sorted, without what depends on the scorer and the machine: every number."""
     text = re.sub(r"\b[0-9a-f]{16}\b|[\d.,]+%?", "#", text)
     return sorted(" ".join(line.split()) for line in text.strip().splitlines())
-
-
-def test_readme_exit_codes() -> None:
-    for code in (0, 2, *EXIT_CODES.values(), 130, 141):
-        assert re.search(rf"^\| {code} +\| ", README, re.M), code
 
 
 @pytest.mark.parametrize("module", [emscore, emscore.scoring, emscore.texts, table])
