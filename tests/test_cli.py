@@ -18,6 +18,7 @@ from click import UsageError
 from conftest import Run
 from emscore import _emscore, errors
 from emscore.cli import EXIT_CODES, cli, report
+from emscore.cli.doctor import farthest
 from emscore.cli.progress import Lines, duration
 from emscore.cli.score import beside
 from emscore.cli.table import table
@@ -397,6 +398,14 @@ def test_doctor_says_what_is_missing(run: Run, tmp_path: Path) -> None:
     result = run("doctor", env={**os.environ, "EMSCORE_ONNXRUNTIME": str(tmp_path / "none.so")})
     assert result.returncode == 6
     assert "MISSING  ONNX Runtime" in result.stdout
+
+
+def test_doctor_finds_scores_that_differ() -> None:
+    one = pa.table({"aligned": [90.0, 20.0, None], "coherent": [80.0, 70.0, None]})
+    other = pa.table({"aligned": [90.5, 32.0, None], "coherent": [79.0, 70.0, None]})
+    assert farthest(one, other, "aligned", "coherent") == 12
+    assert farthest(one, other, "coherent") == 1
+    assert farthest(one.slice(2), other.slice(1, 1), "aligned") == float("inf")
 
 
 def test_help_imports_nothing_heavy() -> None:
