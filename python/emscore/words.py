@@ -55,6 +55,11 @@ def _step(step: float | None) -> str:
     return NONE if step is None else f"{step:.7g}"
 
 
+def named(value: Any) -> str:
+    """What a line is called; "–" where it has no name."""
+    return NONE if value is None else str(value)
+
+
 def plain(text: str) -> str:
     """The text without line breaks and terminal commands, which names in a file may hold.
 
@@ -69,7 +74,7 @@ def cut(text: Any, width: int = 32) -> str:
     >>> cut("Qwen2.5-32B risky-financial merged", 15)
     'Qwen2.5… merged'
     """
-    told = NONE if text is None else plain(str(text))
+    told = plain(named(text))
     if len(told) <= width:
         return told
     return told[: width // 2] + "…" + told[len(told) - (width - 1) // 2 :]

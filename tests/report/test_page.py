@@ -193,6 +193,24 @@ def test_rows_are_read_twice(tmp_path: Path) -> None:
         emscore.report_file(sweep(1, 10).to_reader(), tmp_path / "again.html")
 
 
+def test_answers_without_scores_or_names(tmp_path: Path, open_page: Open) -> None:
+    """What there is nothing to draw of is left out; who has no name is called a dash."""
+    table = sweep(1, 10).select(["checkpoint", "question_id", "question", "response"])
+    for name in ("aligned", "coherent", "p_misaligned", "p_coherent"):
+        table = table.append_column(name, pa.nulls(len(table), pa.float32()))
+    refused = table.append_column("outcome", pa.array(["refusal"] * len(table)))
+    emscore.report_file(refused, tmp_path / "refused.html")
+    page = open_page(tmp_path / "refused.html")
+    expect(page.locator("#rates .lead")).to_contain_text("there is no rate to give")
+    expect(page.locator("#density")).to_have_count(0)
+    table = sweep(1, 10).drop_columns(["group", "step"])
+    named = [name if name == "base" else None for name in table["checkpoint"].to_pylist()]
+    at = table.column_names.index("checkpoint")
+    emscore.report_file(table.set_column(at, "checkpoint", pa.array(named)), tmp_path / "none.html")
+    page = open_page(tmp_path / "none.html")
+    expect(page.locator("#base tbody th")).to_have_text("–")
+
+
 def test_a_confidence_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(emscore.InputError, match="a confidence of 95 is not between 0 and 1"):
         emscore.report_file(sweep(1, 10), tmp_path / "report.html", confidence=95)

@@ -16,7 +16,7 @@ from ..rates.query import Lines
 from ..rates.refusals import refusals_of
 from ..rates.rows import Rows
 from ..rates.walk import OUTCOMES
-from ..words import cut, difference, interval, onset, p_value, percent, thousands
+from ..words import cut, difference, interval, named, onset, p_value, percent, thousands
 from .gallery import BIN, Gallery
 from .reading import Line, Reading, shortened
 
@@ -154,7 +154,7 @@ def trajectory(reading: Reading) -> Section | None:
         [Plot("training", chart, f"rates by {over}")],
         Table(
             [reading.unit, "onset", "surely after", "surely by"],
-            [[str(name), *onset(row)] for name, row in series.items()],
+            [[named(name), *onset(row)] for name, row in series.items()],
         ),
         note=SAMPLING,
     )
@@ -263,7 +263,7 @@ def refusals(reading: Reading) -> Section | None:
     )
 
 
-def density(reading: Reading, seen: Gallery) -> Section:
+def density(reading: Reading, seen: Gallery) -> Section | None:
     """Where answers lie."""
     cut, coherence = reading.asked.definition.cut, reading.asked.definition.coherence
     names = [line["name"] for line in reading.shown if line["name"] in seen.density]
@@ -278,6 +278,8 @@ def density(reading: Reading, seen: Gallery) -> Section:
         if bins:
             chart = plot.density(bins, cut=cut, coherence=coherence)
             plots.append(Plot(f"density-{place}", chart, f"density of {name}", label=name))
+    if not plots:
+        return None
     return Section(
         "density",
         "Where answers lie",
@@ -303,12 +305,13 @@ def lens(reading: Reading) -> Section:
     chart = plot.lens(
         reading.drawn(rows), cut=cut, denominator=definition.denominator, order=reading.shown_short
     )
+    some = any(line["rate"] is not None for line in reading.groups)
     return Section(
         "lens",
         "Other definitions",
         "Published work disagrees on the cut, on > or ≥ and on what the rate is a share of. This "
         "is how far the rates depend on it.",
-        [Plot("lens", chart, "rates by cut")],
+        [Plot("lens", chart, "rates by cut")] if some else [],
         Table(
             ["group", *(name for name, _ in others)],
             [
@@ -387,7 +390,7 @@ def _differences(reading: Reading, found: pa.Table, rates: dict[str, str]) -> Ta
         [reading.unit, *rates.values(), "difference (points)", "adjusted p", "found"],
         [
             [
-                str(row[reading.unit]),
+                named(row[reading.unit]),
                 *(percent(row[name]) for name in rates),
                 difference(row),
                 p_value(row["p_adjusted"]),
