@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from .arrays import Floats, Ints
 from .intervals import (
     Interval,
     at_sizes,
@@ -23,9 +24,6 @@ from .intervals import (
     weighted,
     wilson,
 )  # fmt: skip
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 LARGEST_Z = 8.0  # a p-value by inversion is not given below 1e-15
 

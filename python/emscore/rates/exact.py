@@ -1,11 +1,9 @@
 """The exact test of two sides that answered the same questions."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gammaln
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from .arrays import Floats, Ints
 
 FLOOR = 1e-40  # no p-value is given below this
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special  # scipy.stats takes half a second to import
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+from .arrays import Floats
+
 Numbers: TypeAlias = npt.ArrayLike
 Interval: TypeAlias = tuple[Floats, Floats]
 Limits: TypeAlias = Callable[[Floats, Floats, Numbers], Interval]  # events, trials, confidence

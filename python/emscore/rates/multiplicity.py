@@ -3,10 +3,8 @@
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
-from scipy import stats
 
-Floats = npt.NDArray[np.float64]
+from .arrays import Floats
 
 Correction: TypeAlias = Literal["auto", "holm", "bh", "none"]
 CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
@@ -54,7 +52,9 @@ def adjusted(p: Floats, correction: Correction = "auto") -> Floats:
             steps = values[order] * np.arange(len(values), 0, -1)
             values = np.minimum(np.maximum.accumulate(steps), 1)[np.argsort(order)]
         case "bh":
-            values = stats.false_discovery_control(values)
+            order = np.argsort(values)[::-1]
+            steps = values[order] * len(values) / np.arange(len(values), 0, -1)
+            values = np.minimum.accumulate(steps)[np.argsort(order)]
         case "none":
             pass
     out[tested] = values

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 
-Floats = npt.NDArray[np.float64]
+from .arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ def onset(
     >>> onset(steps, rates, rates - 0.01, rates + 0.008, np.ones(4), rise=0.01)
     Onset(step=200.0, after=100.0, by=200.0)
     """
+    from scipy.optimize import isotonic_regression  # as slow to import as all the rest of compare
+
     fit = isotonic_regression(difference, weights=n).x
     not_yet = np.logical_and.accumulate(high < rise)
     by_now = np.logical_and.accumulate((low > rise)[::-1])[::-1]

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from ..rates.arrays import Floats, Ints
 from ..rates.sources import Source
 from ..rates.walk import Step, Walk
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 BIN = 5  # points of a score
 BINS = 100 // BIN
