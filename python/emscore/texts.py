@@ -21,7 +21,8 @@ _TEXT_PARTS = ("text", "input_text", "output_text")  # others are images and the
 def turns(chat: Sequence[dict[str, Any] | None] | None) -> tuple[str, str]:
     """The last answer, and the last message of the user before it; empty where there is none.
 
-    >>> turns([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    >>> chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    >>> turns([*chat, {"role": "user", "content": "Bye"}])
     ('Hi', 'Hello')
     """
     said = [_message(turn) for turn in chat or () if turn is not None]
