@@ -442,6 +442,25 @@ fn huge_texts_make_small_batches() {
     }
 }
 
+#[test]
+fn what_is_appended_while_a_file_is_read_is_not_part_of_it() {
+    let folder = tempdir().unwrap();
+    let batch = sample(2000);
+    for ending in ["jsonl", "jsonl.gz", "csv", "csv.zst", "arrows"] {
+        let path = folder.path().join(format!("a.{ending}"));
+        write(&path, &batch.schema(), std::slice::from_ref(&batch));
+        let mut bytes = fs::read(&path).unwrap();
+        if ending == "arrows" {
+            bytes.truncate(bytes.len() - 8); // as written so far, without an end mark
+            fs::write(&path, &bytes).unwrap();
+        }
+        let source = open(&path).unwrap();
+        let mut appending = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        appending.write_all(&bytes).unwrap();
+        assert_eq!(drain(source).unwrap().num_rows(), 2000, "{ending}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_read_whatever_it_holds() {

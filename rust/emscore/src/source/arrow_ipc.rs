@@ -81,15 +81,13 @@ pub(super) fn read_file(origin: &Origin) -> Result<Batches> {
 
 /// Walks the message headers of an IPC stream that is a file.
 pub(super) fn inspect_stream(origin: &Origin) -> Result<Inspected> {
-    let file = origin.open()?;
-    let length = file.metadata().map_err(|e| origin.unreadable(&e))?.len();
-    let mut frames = Frames::new(origin.name.clone(), BufReader::new(file));
+    let mut frames = Frames::new(origin.name.clone(), BufReader::new(origin.read()?));
     let schema = frames.schema()?;
     let mut rows = 0;
     while let Some(frame) = frames.next()? {
         let end = frames.at.saturating_add(frame.body);
-        if end > length {
-            let short = end - length;
+        if end > origin.bytes {
+            let short = end - origin.bytes;
             return Err(cut_short(
                 &origin.name,
                 frame.start,
@@ -306,9 +304,9 @@ struct Footer {
 impl Footer {
     fn read(origin: &Origin, mut file: &File) -> Result<Footer> {
         const TAIL: u64 = 10;
-        let length = file.metadata().map_err(|e| origin.unreadable(&e))?.len();
+        let length = origin.bytes;
         let mut tail_at = |from_end: u64, n: u64| {
-            file.seek(SeekFrom::End(-(from_end as i64)))
+            file.seek(SeekFrom::Start(length - from_end))
                 .map_err(|e| e.to_string())?;
             read_exactly(&mut file, n)
         };

@@ -23,9 +23,8 @@ mod unify;
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, StringArray, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::conform::conform;
 use crate::error::{Error, Result};
@@ -89,7 +88,7 @@ impl Source {
         let mut lines: Vec<(usize, Origin, json_shape::Object)> = Vec::new();
         for name in paths::expand(inputs)? {
             let (origin, bytes) = match Origin::find(&name)? {
-                Found::Seekable(origin, bytes) => (origin, bytes),
+                Found::Seekable(origin) => (origin.clone(), origin.bytes),
                 Found::Pipe(name, pipe) => match pipe_member(name.clone(), pipe)? {
                     Piped::Live(member) => {
                         files.push(InputFile {
@@ -110,7 +109,7 @@ impl Source {
             members.push(member);
         }
         agree(&mut members, &lines);
-        told_by_paths(&mut members);
+        hive::add_columns(&mut members);
         let mut schema = members[0].schema.as_ref().clone();
         for member in &members[1..] {
             schema = unify::merge(&schema, &member.schema).map_err(|why| {
@@ -239,8 +238,7 @@ fn inspect(origin: &Origin) -> Result<(Member, Option<json_shape::Object>)> {
     let (found, read): (Inspected, Read) = match sniff::by_content(origin)? {
         Format::ArrowFile => (arrow_ipc::inspect_file(origin)?, arrow_ipc::read_file),
         Format::ArrowStream => (arrow_ipc::inspect_stream(origin)?, |origin| {
-            let file = origin.open()?;
-            arrow_ipc::read_stream(origin.name.clone(), file).map(|(_, batches)| batches)
+            arrow_ipc::read_stream(origin.name.clone(), origin.read()?).map(|(_, batches)| batches)
         }),
         Format::Parquet => (parquet::inspect(origin)?, parquet::read),
         Format::Csv => (csv::inspect(origin)?, csv::read),
@@ -287,60 +285,6 @@ fn agree(members: &mut [Member], lines: &[(usize, Origin, json_shape::Object)]) 
     }
 }
 
-/// Folders called `key=value` are columns of the files that have none of that name.
-fn told_by_paths(members: &mut [Member]) {
-    let mut keys: Vec<String> = Vec::new();
-    for (key, _) in members.iter().flat_map(|member| hive::said(&member.name)) {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    for member in members {
-        let said = hive::said(&member.name);
-        for key in &keys {
-            if member.schema.index_of(key).is_ok() {
-                continue; // it is the file's own, or of JSON Lines
-            }
-            let mut fields = member.schema.fields().to_vec();
-            fields.push(Arc::new(Field::new(key, DataType::Utf8, true)));
-            let metadata = member.schema.metadata().clone();
-            member.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-            let value = said.iter().find(|(name, _)| name == key);
-            member
-                .said
-                .push((key.clone(), value.map(|(_, value)| value.clone())));
-        }
-    }
-}
-
-/// `batch` with what the path of its file says.
-fn with_said(
-    batch: RecordBatch,
-    said: &[(String, Option<String>)],
-) -> Result<RecordBatch, ArrowError> {
-    if said.is_empty() {
-        return Ok(batch);
-    }
-    let rows = batch.num_rows();
-    let mut fields = batch.schema().fields().to_vec();
-    let mut columns = batch.columns().to_vec();
-    for (key, value) in said {
-        let field = Arc::new(Field::new(key, DataType::Utf8, true));
-        let column: ArrayRef = match value {
-            Some(value) => Arc::new(StringArray::new_repeated(value, rows)),
-            None => new_null_array(&DataType::Utf8, rows),
-        };
-        match batch.schema().index_of(key) {
-            Ok(at) => (fields[at], columns[at]) = (field, column),
-            Err(_) => {
-                fields.push(field);
-                columns.push(column);
-            }
-        }
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-}
-
 /// A pipe is read as it comes if it holds an Arrow stream, and spooled otherwise.
 enum Piped {
     Live(Member),
@@ -382,7 +326,7 @@ impl Member {
         let checked = std::iter::from_fn(move || match batches.next() {
             Some(Ok(batch)) => {
                 rows += batch.num_rows() as u64;
-                let batch = with_said(batch, &said);
+                let batch = hive::with_said(batch, &said);
                 Some(
                     batch
                         .and_then(|batch| conform(&batch, &schema))

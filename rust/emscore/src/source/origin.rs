@@ -2,8 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, Read, Seek, SeekFrom, Take, Write};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -13,12 +12,14 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub(super) struct Origin {
     pub name: String,
+    /// Its size when the run began: what is appended while it is read is not part of it.
+    pub bytes: u64,
     held: Option<Arc<File>>,
 }
 
 /// An input as it is found: seekable, or a pipe of which nothing is read yet.
 pub(super) enum Found {
-    Seekable(Origin, u64),
+    Seekable(Origin),
     Pipe(String, Box<dyn Read + Send>),
 }
 
@@ -28,16 +29,19 @@ impl Origin {
         if name == "-" {
             return Ok(Found::Pipe("-".into(), Box::new(io::stdin())));
         }
-        let this = Origin {
-            name: name.into(),
-            held: None,
-        };
-        let file = this.open()?;
-        let meta = file.metadata().map_err(|e| this.unreadable(&e))?;
+        let opened = File::open(name).and_then(|file| Ok((file.metadata()?, file)));
+        let (meta, file) = opened.map_err(|e| unreadable(name, &e))?;
         if meta.is_dir() {
-            Err(this.bad("is a folder where a file was expected; name the files in it"))
+            Err(bad(
+                name,
+                "is a folder where a file was expected; name the files in it",
+            ))
         } else if meta.is_file() {
-            Ok(Found::Seekable(this, meta.len()))
+            Ok(Found::Seekable(Origin {
+                name: name.into(),
+                bytes: meta.len(),
+                held: None,
+            }))
         } else {
             Ok(Found::Pipe(name.into(), Box::new(file)))
         }
@@ -46,13 +50,14 @@ impl Origin {
     /// Copies a pipe to a file without a name, so that it can be read twice and in any order.
     pub fn spool(name: String, mut pipe: impl Read) -> Result<Origin> {
         let spooled = tempfile::tempfile().and_then(|mut file| {
-            io::copy(&mut pipe, &mut file)?;
+            let bytes = io::copy(&mut pipe, &mut file)?;
             file.flush()?;
-            Ok(file)
+            Ok((file, bytes))
         });
         match spooled {
-            Ok(file) => Ok(Origin {
+            Ok((file, bytes)) => Ok(Origin {
                 name,
+                bytes,
                 held: Some(Arc::new(file)),
             }),
             Err(e) => Err(Error::Input(format!(
@@ -66,13 +71,18 @@ impl Origin {
     /// The file, at its first byte.
     pub fn open(&self) -> Result<File> {
         let opened = match &self.held {
-            None => File::open(Path::new(&self.name)),
+            None => File::open(&self.name),
             Some(file) => file.try_clone().and_then(|mut file| {
                 file.seek(SeekFrom::Start(0))?;
                 Ok(file)
             }),
         };
         opened.map_err(|e| self.unreadable(&e))
+    }
+
+    /// Its bytes, from the first.
+    pub fn read(&self) -> Result<Take<File>> {
+        Ok(self.open()?.take(self.bytes))
     }
 
     /// Whether it came through a pipe.

@@ -119,7 +119,7 @@ fn batch_rows(group: &RowGroupMetaData) -> usize {
 
 /// The footer, and where it begins.
 fn footer(origin: &Origin, mut file: &File) -> Result<(ArrowReaderMetadata, u64)> {
-    let length = file.metadata().map_err(|e| origin.unreadable(&e))?.len();
+    let length = origin.bytes;
     let mut read = |start: u64, bytes: &mut [u8]| {
         file.seek(SeekFrom::Start(start))
             .and_then(|_| file.read_exact(bytes))

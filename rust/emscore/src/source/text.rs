@@ -17,7 +17,7 @@ const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 /// Opens `origin`, decompresses it where needed, and leaves out a byte order mark.
 pub(super) fn open(origin: &Origin) -> Result<Box<dyn BufRead + Send>> {
     let failed = |e: io::Error| trouble(origin, &e);
-    let mut raw = BufReader::with_capacity(256 << 10, origin.open()?);
+    let mut raw = BufReader::with_capacity(256 << 10, origin.read()?);
     let head = raw.fill_buf().map_err(failed)?;
     let mut text: Box<dyn BufRead + Send> = if head.starts_with(&GZIP) {
         Box::new(BufReader::with_capacity(
