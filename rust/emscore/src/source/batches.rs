@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, ListArray, MapArray,
-    OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray,
+    Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, GenericListViewArray,
+    ListArray, MapArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, concat_batches};
@@ -84,8 +84,8 @@ fn bytes_of(array: &dyn Array) -> usize {
         List(_) => 4 * rows + items(array.as_list::<i32>()),
         LargeList(_) => 8 * rows + items(array.as_list::<i64>()),
         Map(_, _) => 4 * rows + items(&ListArray::from(array.as_map().clone())),
-        ListView(item) => bytes_of_view(array, List(item.clone())),
-        LargeListView(item) => bytes_of_view(array, LargeList(item.clone())),
+        ListView(_) => 8 * rows + viewed(array.as_list_view::<i32>()),
+        LargeListView(_) => 16 * rows + viewed(array.as_list_view::<i64>()),
         FixedSizeList(_, _) => bytes_of(array.as_fixed_size_list().values()),
         Dictionary(_, _) => {
             let values = array.as_any_dictionary().values();
@@ -95,13 +95,14 @@ fn bytes_of(array: &dyn Array) -> usize {
     }
 }
 
-/// The rows of a list view may lie anywhere: as a list they are copied, one after the other.
-fn bytes_of_view(view: &dyn Array, list: DataType) -> usize {
-    cast(view, &list).map_or(0, |list| bytes_of(&list))
-}
-
 fn items<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> usize {
     bytes_of(&own_items(list))
+}
+
+/// The rows of a list view may lie anywhere in its items, which count as if all were of one size.
+fn viewed<O: OffsetSizeTrait>(view: &GenericListViewArray<O>) -> usize {
+    let items: usize = view.sizes().iter().map(|size| size.as_usize()).sum();
+    items * (bytes_of(view.values()) / view.values().len().max(1))
 }
 
 /// The items of the rows of `list`, which may share them with the rows it was cut from.

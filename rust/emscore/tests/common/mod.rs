@@ -277,7 +277,7 @@ fn structs(texts: &ArrayRef) -> (Arc<Field>, ArrayRef) {
     )
 }
 
-/// A column of every kind that points into something larger; the first five hold chats or text.
+/// A column of every kind that points into something larger; the first six hold chats or text.
 pub fn pointing(texts: &[String]) -> Vec<(&'static str, ArrayRef)> {
     let rows = texts.len();
     let plain: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
@@ -303,6 +303,7 @@ pub fn pointing(texts: &[String]) -> Vec<(&'static str, ArrayRef)> {
             "fixed",
             Arc::new(FixedSizeListArray::new(item, 1, messages, None)),
         ),
+        ("list view", Arc::new(ListViewArray::from(list))),
         ("view", view.clone()),
         (
             "dictionary",
@@ -325,7 +326,6 @@ pub fn pointing(texts: &[String]) -> Vec<(&'static str, ArrayRef)> {
         ),
         ("struct", structs(&view).1),
         ("bytes", Arc::new(BinaryViewArray::from_iter_values(texts))),
-        ("list view", Arc::new(ListViewArray::from(list))),
     ]
 }
 
