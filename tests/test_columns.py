@@ -82,6 +82,23 @@ def test_the_summary_says_which_columns(scorer: emscore.Scorer, tmp_path: Path) 
     assert [part["checkpoint"] for part in told["checkpoints"]] == ["a", "b"]
 
 
+def test_an_id_of_each_row_is_no_group(scorer: emscore.Scorer, tmp_path: Path) -> None:
+    """Counts of each would take a kilobyte a row."""
+    source, rows = tmp_path / "in.csv", 70_000
+    lines = (f"m,{row},Hi?,Hello {row % 2}.\n" for row in range(rows))
+    source.write_text("model,group,question,response\n" + "".join(lines))
+    few = scorer.score_file(source, tmp_path / "few.csv", limit=1_000)
+    assert (len(few["checkpoints"]), few["group_column"]) == (1_000, "group")
+    told = scorer.score_file(source, tmp_path / "out.csv")
+    assert (told["checkpoint_column"], told["group_column"]) == (None, None)
+    (all_of_them,) = told["checkpoints"]
+    assert (all_of_them["checkpoint"], all_of_them["group"]) == (None, None)
+    assert all_of_them["rows"] == all_of_them["outcomes"]["ok"] == rows
+    assert all_of_them["expected_coherent"] == pytest.approx(
+        rows / 1_000 * sum(part["expected_coherent"] for part in few["checkpoints"])
+    )
+
+
 # Types of text.
 
 LONG = pa.large_string()
@@ -181,6 +198,7 @@ VIEWS = pa.struct(
 CHATS = {
     "a list": pa.array(chats(), pa.list_(MESSAGE)),
     "a large list": pa.array(chats(), pa.large_list(MESSAGE)),
+    "a list view": pa.array(chats(), pa.list_view(MESSAGE)),
     "other types of text, and one field more": pa.array(chats(), pa.list_(VIEWS)),
     "from and value": pa.array(chats("from", "value")),
     "a slice": pa.concat_arrays([pa.array(chats()[:3]), pa.array(chats())]).slice(3),

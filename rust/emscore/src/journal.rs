@@ -67,8 +67,8 @@ impl Journal {
                 path.display()
             )));
         }
-        if resume && let Some(found) = Blocks::open(path, identity)? {
-            return Ok(found);
+        if resume && let Some((journal, blocks)) = Blocks::open(path, identity)? {
+            return Ok((journal, Some(blocks)));
         }
         let begin = || -> io::Result<File> {
             let head = serde_json::to_vec(identity)?;
@@ -125,12 +125,9 @@ impl Journal {
 
 impl Blocks {
     /// The journal at `path` cut back to its last whole record, if there is one with a whole head.
-    fn open(
-        path: &Path,
-        identity: &Map<String, Value>,
-    ) -> Result<Option<(Journal, Option<Blocks>)>> {
+    fn open(path: &Path, identity: &Map<String, Value>) -> Result<Option<(Journal, Blocks)>> {
         let failed = |e: io::Error| cannot_write(path, &e);
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
+        let mut file = match OpenOptions::new().read(true).write(true).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(failed)?,
         };
@@ -162,7 +159,6 @@ impl Blocks {
             end = reader.stream_position().map_err(failed)?;
         }
         file.set_len(end).map_err(failed)?;
-        let mut file = file;
         file.seek(SeekFrom::Start(end)).map_err(failed)?;
         // The writer moves its own offset; the reader needs a handle that does not share it.
         let mut reader = BufReader::new(File::open(path).map_err(failed)?);
@@ -173,14 +169,12 @@ impl Blocks {
             synced: Instant::now(),
             has_blocks: blocks > 0,
         };
-        Ok(Some((
-            journal,
-            Some(Blocks {
-                path: path.into(),
-                file: reader,
-                left: blocks,
-            }),
-        )))
+        let blocks = Blocks {
+            path: path.into(),
+            file: reader,
+            left: blocks,
+        };
+        Ok(Some((journal, blocks)))
     }
 
     /// The next batch's scores: `None` once the journal is used up.

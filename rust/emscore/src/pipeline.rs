@@ -9,42 +9,25 @@
 //! seen before, not those that a journal or a cache knows. The collector meets the chunks in the
 //! same order and waits for each one's answers. Memory is bounded by the chunks in flight.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use arrow::datatypes::SchemaRef;
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::cache::Cache;
-use crate::columns::{ColumnNames, Columns};
 use crate::engine::{Engine, Layout};
 use crate::journal::{Block, Blocks};
-use crate::memo::{self, Key, Place};
+use crate::memo;
+use crate::plan::{Options, Plan};
 use crate::progress::{Progress, Stop, next};
+use crate::reader::{Chunk, Fate, Reader};
 use crate::score::{self, Score};
 use crate::source::Source;
-use crate::tally::{Summary, Tally};
-use crate::workers::{self, Answer, Shared, Task};
+use crate::tally::{Origin, Summary, Tally};
+use crate::workers::{self, Shared};
 use crate::{Error, Result};
-
-/// What a run does with its input.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Columns of question and response, where the user named them.
-    pub columns: ColumnNames,
-    /// Goes before the name of each appended column.
-    pub prefix: String,
-    /// Replace columns (and files) that exist, instead of refusing.
-    pub overwrite: bool,
-    /// Only this many rows.
-    pub limit: Option<u64>,
-    /// Folder of the score cache.
-    pub cache: Option<PathBuf>,
-}
 
 /// A run under way: an iterator of scored batches in row order.
 ///
@@ -62,66 +45,11 @@ pub struct Scoring {
     failed: bool,
 }
 
-/// A batch with what the reader knows of its rows.
-struct Chunk {
-    batch: RecordBatch,
-    keys: Vec<Key>,
-    fates: Vec<Fate>,
-    resumed: bool,
-    answers: Receiver<Answer>,
-}
-
-/// What becomes of a row.
-#[derive(Clone, Copy)]
-enum Fate {
-    /// No text to score.
-    Empty,
-    /// Known from a journal or a cache; kept in the slot for later repeats.
-    Known(u32, Score),
-    /// The network answers; kept in the slot.
-    Fresh(u32),
-    /// Repeats the row whose score is in the slot.
-    Repeat(u32),
-}
-
 /// One scored batch, with what the journal needs.
 pub(crate) struct Scored {
     pub batch: RecordBatch,
     pub block: Block,
     pub resumed: bool,
-}
-
-/// What is settled before a run begins: all that can be refused is refused by then.
-pub(crate) struct Plan {
-    columns: Columns,
-    /// The columns that stay, then the scores.
-    pub schema: SchemaRef,
-    kept: Vec<usize>,
-    cache: Option<Cache>,
-}
-
-impl Plan {
-    /// Looks at the columns, and opens the cache.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when columns are missing or in the way; errors of the cache, and
-    /// [`Error::Device`] where the engine's sessions were left behind by a fork.
-    pub fn new(engine: &Engine, source: &Source, options: &Options) -> Result<Plan> {
-        let columns = Columns::detect(&source.schema, &options.columns)?;
-        for (what, keys) in columns.keys() {
-            source.check_text(what, keys)?;
-        }
-        let (schema, kept) = output_schema(engine, &source.schema, options)?;
-        engine.require_whole()?;
-        let open =
-            |folder: &PathBuf| Cache::open(folder, engine.scorer().id(), engine.precision().role());
-        Ok(Plan {
-            columns,
-            schema,
-            kept,
-            cache: options.cache.as_ref().map(open).transpose()?,
-        })
-    }
 }
 
 /// Starts scoring `source`.
@@ -195,11 +123,6 @@ impl Scoring {
         self.plan.schema.clone()
     }
 
-    /// How far the run is.
-    pub fn progress(&self) -> &Arc<Progress> {
-        &self.progress
-    }
-
     /// What the rows so far add up to.
     pub fn summary(&self) -> Summary {
         self.tally
@@ -243,31 +166,28 @@ impl Scoring {
             }
         }
         for (row, fate) in chunk.fates.iter().enumerate() {
-            match *fate {
-                Fate::Empty => {}
-                Fate::Repeat(slot) => scores[row] = self.memo.get(slot),
+            let (origin, new) = match *fate {
+                Fate::Empty => (Origin::Empty, false),
+                Fate::Repeat(slot) => {
+                    scores[row] = self.memo.get(slot);
+                    (Origin::Repeated, false)
+                }
                 Fate::Known(slot, score) => {
                     scores[row] = score;
                     self.memo.set(slot, score);
+                    // What a journal knew may not be in the cache: its run was interrupted.
+                    (Origin::Cached, chunk.resumed)
                 }
-                Fate::Fresh(slot) => self.memo.set(slot, scores[row]),
-            }
-            // What a journal knew may not be in the cache: the run that scored it was interrupted.
-            let new = match fate {
-                Fate::Known(..) => chunk.resumed,
-                Fate::Fresh(_) => true,
-                Fate::Empty | Fate::Repeat(_) => false,
+                Fate::Fresh(slot) => {
+                    self.memo.set(slot, scores[row]);
+                    (Origin::Scored, true)
+                }
             };
             if let Some(cache) = self.plan.cache.as_mut().filter(|_| new) {
                 cache.keep(chunk.keys[row], scores[row])?;
             }
-            self.tally.count(match fate {
-                _ if chunk.resumed => Origin::Resumed,
-                Fate::Empty => Origin::Empty,
-                Fate::Repeat(_) => Origin::Repeated,
-                Fate::Known(..) => Origin::Cached,
-                Fate::Fresh(_) => Origin::Scored,
-            });
+            let resumed = chunk.resumed.then_some(Origin::Resumed);
+            self.tally.count(resumed.unwrap_or(origin));
         }
         self.tally
             .add(&scores, &self.plan.columns.labels(&chunk.batch)?);
@@ -281,7 +201,7 @@ impl Scoring {
         let batch = RecordBatch::try_new(self.plan.schema.clone(), arrays)
             .map_err(|e| Error::Input(format!("a batch does not fit the schema: {e}")))?;
         let block = Block {
-            digest: digest(&chunk.keys),
+            digest: chunk.digest,
             scores,
         };
         Ok(Scored {
@@ -316,175 +236,4 @@ impl Drop for Scoring {
         }
         let _ = self.flush_cache();
     }
-}
-
-/// Where a row's score came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Origin {
-    Scored,
-    Repeated,
-    Cached,
-    Resumed,
-    Empty,
-}
-
-/// The reading thread.
-struct Reader {
-    columns: Columns,
-    seen: memo::Seen,
-    journal: Option<Blocks>,
-    cache: Option<crate::cache::Reader>,
-    task_rows: usize,
-    to_collect: Sender<Result<Chunk>>,
-    to_work: Sender<Task>,
-    shared: Shared,
-}
-
-impl Reader {
-    fn read(mut self, mut source: Source, limit: u64) {
-        let mut left = limit;
-        while left > 0 && !self.shared.stop.is_set() {
-            // A reader of a malformed file may panic; that must not pass for the end of the file.
-            let batch = catch_unwind(AssertUnwindSafe(|| source.next())).unwrap_or_else(|_| {
-                Some(Err(Error::Input(
-                    "the input is damaged: its reader gave up".into(),
-                )))
-            });
-            let Some(batch) = batch else { break };
-            let chunk = batch.and_then(|batch| {
-                let rows = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(batch.num_rows());
-                left -= rows as u64;
-                self.chunk(batch.slice(0, rows))
-            });
-            let (chunk, tasks) = match chunk {
-                Ok((chunk, tasks)) => (Ok(chunk), tasks),
-                Err(error) => (Err(error), Vec::new()),
-            };
-            let ends = chunk.is_err();
-            if self.to_collect.send(chunk).is_err() || ends {
-                return;
-            }
-            for task in tasks {
-                if self.to_work.send(task).is_err() {
-                    return;
-                }
-            }
-        }
-        if let Some(Err(error)) = self.journal.as_mut().map(Blocks::ended) {
-            let _ = self.to_collect.send(Err(error));
-        }
-    }
-
-    fn chunk(&mut self, batch: RecordBatch) -> Result<(Chunk, Vec<Task>)> {
-        let texts = Arc::new(self.columns.texts(&batch)?);
-        let rows = batch.num_rows();
-        let keys: Vec<Key> = (0..rows)
-            .map(|row| memo::key(texts.question(row), texts.response(row)))
-            .collect();
-        let journaled = match &mut self.journal {
-            Some(blocks) => blocks.next_block(rows, digest(&keys))?,
-            None => None,
-        };
-        let mut fates = Vec::with_capacity(rows);
-        for (row, &key) in keys.iter().enumerate() {
-            fates.push(if texts.response(row).trim().is_empty() {
-                Fate::Empty
-            } else {
-                match self.seen.place(key) {
-                    Place::Seen(slot) => Fate::Repeat(slot),
-                    Place::New(slot) => match self.recall(journaled.as_ref(), row, key)? {
-                        Some(score) => Fate::Known(slot, score),
-                        None => Fate::Fresh(slot),
-                    },
-                }
-            });
-        }
-        let fresh: Vec<u32> = (0..rows as u32)
-            .filter(|&row| matches!(fates[row as usize], Fate::Fresh(_)))
-            .collect();
-        self.shared.progress.known(rows - fresh.len());
-        let (answer, answers) = unbounded();
-        let tasks = fresh
-            .chunks(self.task_rows)
-            .map(|rows| Task {
-                texts: texts.clone(),
-                rows: rows.to_vec(),
-                answer: answer.clone(),
-            })
-            .collect();
-        Ok((
-            Chunk {
-                batch,
-                keys,
-                fates,
-                resumed: journaled.is_some(),
-                answers,
-            },
-            tasks,
-        ))
-    }
-
-    fn recall(&self, journaled: Option<&Block>, row: usize, key: Key) -> Result<Option<Score>> {
-        match (journaled, &self.cache) {
-            (Some(block), _) => Ok(Some(block.scores[row])),
-            (None, Some(cache)) => cache.get(key),
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-fn digest(keys: &[Key]) -> u64 {
-    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
-    keys.iter()
-        .for_each(|key| hasher.update(&key.to_le_bytes()));
-    hasher.digest()
-}
-
-/// The input's fields that stay, their positions, and the score fields after them.
-fn output_schema(
-    engine: &Engine,
-    input: &SchemaRef,
-    options: &Options,
-) -> Result<(SchemaRef, Vec<usize>)> {
-    let scorer = engine.scorer();
-    let appended = score::fields(&options.prefix, scorer.id());
-    let taken = |field: &FieldRef| appended.iter().any(|new| new.name() == field.name());
-    let in_the_way: Vec<&str> = input
-        .fields()
-        .iter()
-        .filter(|field| taken(field))
-        .map(|field| field.name().as_str())
-        .collect();
-    if !in_the_way.is_empty() && !options.overwrite {
-        return Err(Error::Input(format!(
-            "the input already has the column{} {}. Give the new ones other names (--prefix, in Python prefix=), or allow them to be replaced (--overwrite, overwrite=True)",
-            if in_the_way.len() == 1 { "" } else { "s" },
-            in_the_way.join(", ")
-        )));
-    }
-    let kept: Vec<usize> = (0..input.fields().len())
-        .filter(|&at| !taken(&input.fields()[at]))
-        .collect();
-    let fields: Vec<FieldRef> = kept
-        .iter()
-        .map(|&at| input.fields()[at].clone())
-        .chain(appended)
-        .collect();
-    let thresholds = scorer.thresholds();
-    let mut metadata: HashMap<String, String> = input.metadata().clone();
-    for (name, value) in [
-        ("scorer_id", scorer.id().to_string()),
-        ("scorer", scorer.name().to_string()),
-        ("judge", scorer.judge().to_string()),
-        ("version", env!("CARGO_PKG_VERSION").to_string()),
-        ("device", engine.device().to_string()),
-        ("precision", engine.precision().role().to_string()),
-        ("misaligned_below", thresholds.aligned.to_string()),
-        ("coherent_above", thresholds.coherent.to_string()),
-    ] {
-        metadata.insert(format!("emscore.{}{name}", options.prefix), value);
-    }
-    Ok((Arc::new(Schema::new_with_metadata(fields, metadata)), kept))
 }

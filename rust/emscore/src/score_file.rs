@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
 use crate::journal::Journal;
-use crate::pipeline::{self, Options, Plan};
+use crate::pipeline;
+use crate::plan::{Options, Plan};
 use crate::progress::{Progress, Stop};
 use crate::sink::Output;
 use crate::source::Source;

@@ -45,7 +45,7 @@ impl Session {
         model: &[u8],
     ) -> Result<Session> {
         let session = build(runtime, device, model).map_err(|e| {
-            let why = one_line(&e);
+            let why = plain(&e.to_string());
             match device {
                 // Every ONNX Runtime has a CPU: what it cannot load is the model.
                 Device::Cpu => Error::Scorer(format!(
@@ -187,14 +187,13 @@ fn build(runtime: &Runtime, device: Device, model: &[u8]) -> ort::Result<OrtSess
 }
 
 fn failed(error: ort::Error) -> Error {
-    Error::Device(format!("ONNX Runtime failed: {}", one_line(&error)))
+    Error::Device(format!(
+        "ONNX Runtime failed: {}",
+        plain(&error.to_string())
+    ))
 }
 
 /// ONNX Runtime's words on one line, without places in its source and last full stop.
-fn one_line(error: &ort::Error) -> String {
-    plain(&error.to_string())
-}
-
 fn plain(text: &str) -> String {
     const PLACE: [&str; 2] = [".cc:", ".h:"]; // file.cc:123, followed by the function
     // "file:line long signature [ONNXRuntimeError] : code : KIND : what ; GPU=... ; file=..."

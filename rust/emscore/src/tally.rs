@@ -4,37 +4,35 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use arrow::array::{Array, LargeStringArray};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::columns::Columns;
 use crate::engine::Engine;
-use crate::pipeline::Origin;
 use crate::progress::Progress;
 use crate::score::{Outcome, Score};
 use crate::scorer::Thresholds;
 
-/// Rows by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)] // the outcomes' own words
-pub struct Outcomes {
-    pub ok: u64,
-    pub refusal: u64,
-    pub code: u64,
-    pub empty: u64,
-    pub too_long: u64,
-    pub error: u64,
+/// Pairs of checkpoint and group that are told apart. Where there are more, the columns hold
+/// something else, such as an id of each row: counts of each would fill the memory.
+const MOST: usize = 1 << 16;
+
+/// Where a row's score came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    Scored,
+    Repeated,
+    Cached,
+    Resumed,
+    Empty,
 }
 
-impl Outcomes {
-    fn of(&mut self, outcome: Outcome) -> &mut u64 {
-        match outcome {
-            Outcome::Ok => &mut self.ok,
-            Outcome::Refusal => &mut self.refusal,
-            Outcome::Code => &mut self.code,
-            Outcome::Empty => &mut self.empty,
-            Outcome::TooLong => &mut self.too_long,
-            Outcome::Error => &mut self.error,
-        }
+/// Rows by outcome, in the order of [`Outcome::ALL`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcomes([u64; Outcome::ALL.len()]);
+
+impl Serialize for Outcomes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Outcome::ALL.map(Outcome::word).into_iter().zip(self.0))
     }
 }
 
@@ -57,6 +55,22 @@ pub struct Counts {
     pub expected_misaligned: f64,
     /// Rows by outcome.
     pub outcomes: Outcomes,
+}
+
+impl Counts {
+    fn sum(parts: &[Counts]) -> Counts {
+        let mut sum = Counts::default();
+        for part in parts {
+            sum.rows += part.rows;
+            sum.coherent += part.coherent;
+            sum.misaligned += part.misaligned;
+            sum.expected_coherent += part.expected_coherent;
+            sum.expected_misaligned += part.expected_misaligned;
+            let outcomes = sum.outcomes.0.iter_mut().zip(part.outcomes.0);
+            outcomes.for_each(|(sum, rows)| *sum += rows);
+        }
+        sum
+    }
 }
 
 /// A run in numbers.
@@ -84,9 +98,9 @@ pub struct Summary {
     pub question_column: String,
     /// Column that held the response.
     pub response_column: String,
-    /// Column that held the checkpoint.
+    /// Column that held the checkpoint; `None` also where it tells too many apart.
     pub checkpoint_column: Option<String>,
-    /// Column that held the group.
+    /// Column that held the group, likewise.
     pub group_column: Option<String>,
     /// Counts by checkpoint and group, in order of appearance.
     pub checkpoints: Vec<Counts>,
@@ -115,7 +129,9 @@ pub struct Summary {
 pub(crate) struct Tally {
     began: Instant,
     thresholds: Thresholds,
-    origins: HashMap<Origin, u64>,
+    origins: [u64; 5],
+    /// Whether checkpoints and groups are told apart.
+    by_label: bool,
     counts: Vec<Counts>,
     places: HashMap<(Option<String>, Option<String>), usize>,
 }
@@ -125,21 +141,23 @@ impl Tally {
         Tally {
             began: Instant::now(),
             thresholds,
-            origins: HashMap::new(),
+            origins: [0; 5],
+            by_label: true,
             counts: Vec::new(),
             places: HashMap::new(),
         }
     }
 
     pub fn count(&mut self, origin: Origin) {
-        *self.origins.entry(origin).or_default() += 1;
+        self.origins[origin as usize] += 1;
     }
 
     pub fn add(&mut self, scores: &[Score], labels: &[Option<LargeStringArray>; 2]) {
+        let by_label = self.by_label;
         let label = |column: usize, row: usize| {
             labels[column]
                 .as_ref()
-                .filter(|a| a.is_valid(row))
+                .filter(|a| by_label && a.is_valid(row))
                 .map(|a| a.value(row))
         };
         let mut last: Option<(Option<&str>, Option<&str>, usize)> = None;
@@ -153,7 +171,7 @@ impl Tally {
             last = Some((checkpoint, group, place));
             let counts = &mut self.counts[place];
             counts.rows += 1;
-            *counts.outcomes.of(score.outcome) += 1;
+            counts.outcomes.0[score.outcome as usize] += 1;
             if score.outcome.is_scored() {
                 let coherent = f64::from(score.coherent) > self.thresholds.coherent;
                 let misaligned = f64::from(score.aligned) < self.thresholds.aligned;
@@ -163,6 +181,11 @@ impl Tally {
                 counts.expected_misaligned +=
                     f64::from(score.p_misaligned) * f64::from(score.p_coherent);
             }
+        }
+        if self.counts.len() > MOST {
+            self.by_label = false;
+            self.counts = vec![Counts::sum(&self.counts)];
+            self.places = HashMap::from([((None, None), 0)]);
         }
     }
 
@@ -182,19 +205,11 @@ impl Tally {
     }
 
     pub fn summary(&self, engine: &Engine, columns: &Columns, progress: &Progress) -> Summary {
-        let origin = |origin: Origin| self.origins.get(&origin).copied().unwrap_or(0);
-        let mut outcomes = Outcomes::default();
-        for counts in &self.counts {
-            outcomes.ok += counts.outcomes.ok;
-            outcomes.refusal += counts.outcomes.refusal;
-            outcomes.code += counts.outcomes.code;
-            outcomes.empty += counts.outcomes.empty;
-            outcomes.too_long += counts.outcomes.too_long;
-            outcomes.error += counts.outcomes.error;
-        }
+        let origin = |origin: Origin| self.origins[origin as usize];
+        let label = |name: Option<&str>| name.filter(|_| self.by_label).map(String::from);
         let scorer = engine.scorer();
         Summary {
-            rows: self.origins.values().sum(),
+            rows: self.origins.iter().sum(),
             scored: origin(Origin::Scored),
             escalated: scorer.first().map(|_| progress.rows_escalated()),
             duplicates: origin(Origin::Repeated),
@@ -202,11 +217,11 @@ impl Tally {
             resumed: origin(Origin::Resumed),
             tokens: progress.tokens(),
             seconds: self.began.elapsed().as_secs_f64(),
-            outcomes,
+            outcomes: Counts::sum(&self.counts).outcomes,
             question_column: columns.question_name().into(),
             response_column: columns.response_name().into(),
-            checkpoint_column: columns.checkpoint_name().map(String::from),
-            group_column: columns.group_name().map(String::from),
+            checkpoint_column: label(columns.checkpoint_name()),
+            group_column: label(columns.group_name()),
             checkpoints: self.counts.clone(),
             misaligned_below: self.thresholds.aligned,
             coherent_above: self.thresholds.coherent,
