@@ -156,6 +156,12 @@ def test_a_cache_that_cannot_be_made(place: str, source: Path, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in.arrow"]
 
 
+def test_a_cache_that_cannot_be_opened(source: Path, cache: Path, tmp_path: Path) -> None:
+    (cache / f"{tiny().id}-int8.sqlite").mkdir(parents=True)
+    with pytest.raises(emscore.CacheError, match=r"Make it and its folder writable, or run"):
+        tiny().score_file(source, tmp_path / "out.arrow", cache=cache)
+
+
 def command(source: Path, out: Path, cache: Path, layers: int = 0) -> list[str]:
     model = str(scorers.tiny(layers=layers))
     options = ["--model", model, "--device", "cpu", "--cache", str(cache), "--json"]

@@ -166,6 +166,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 fn failed(path: &Path, error: &rusqlite::Error) -> Error {
     let mend = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "Free space",
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => "Make it and its folder writable",
         _ if is_busy(error) => "Wait for the other run that uses it",
         _ => "Delete it",
     };
