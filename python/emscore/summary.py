@@ -35,7 +35,7 @@ class Summary(TypedDict):
     outcomes: dict[str, int]
     question_column: str
     response_column: str
-    checkpoint_column: str | None
+    checkpoint_column: str | None  # None, like the group's, beyond 65,536 of both
     group_column: str | None
     checkpoints: list[Checkpoint]
     misaligned_below: float  # aligned below this is misaligned
