@@ -1,20 +1,40 @@
 """`emscore rates` and `emscore audit`: what is printed fits 80 columns and names itself."""
 
+import inspect
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+import emscore
 from conftest import Run, reads_on
+from emscore.cli import cli
 
 from .made import scored
 from .test_audit import judge
+
+
+@pytest.mark.parametrize(
+    ("command", "functions"),
+    [
+        ("rates", (emscore.rates, emscore.lens)),
+        ("compare", (emscore.compare,)),
+        ("gate", (emscore.gate, emscore.rates)),
+        ("refusals", (emscore.refusals, emscore.rates)),
+        ("report", (emscore.report_file,)),
+    ],
+)
+def test_options_are_called_as_arguments_are(command: str, functions: Any) -> None:
+    options = {option.name for option in cli.commands[command].params}
+    options -= {"lens", "output", "overwrite", "as_json"}  # of the command alone
+    assert options <= {name for of in functions for name in inspect.signature(of).parameters}
 
 
 @pytest.fixture

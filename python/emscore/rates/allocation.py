@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .intervals import Floats, Interval, weighted
+from .arrays import Floats
+from .intervals import Interval, weighted
 
 #: Candidates for c in chances proportional to sqrt(p (1 - p) + c): the smallest is close to
 #: Neyman's allocation, which neglects the rows the classifier is sure of; the largest is in
