@@ -136,6 +136,11 @@ def test_a_file_without_checkpoints_has_one_line() -> None:
     assert "checkpoint" not in told
 
 
+def test_a_column_without_names_takes_no_room() -> None:
+    told = table(["checkpoint", "group", "rows"], [["a", "-", "5"], ["-", "-", "7"]], shrink=[0, 1])
+    assert squeezed(told) == "checkpoint rows\na 5\n- 7"
+
+
 def test_names_neither_break_the_lines_nor_widen_them() -> None:
     told = report.text(
         summary(checkpoint("long " * 40, "g\n\x1b[31m" * 10), checkpoint("b", "y")), "out.arrow"

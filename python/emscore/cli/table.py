@@ -25,11 +25,18 @@ def table(
         head: A heading for each column.
         rows: The cells.
         right: The columns that are set to the right, as numbers are.
-        shrink: The columns whose long cells are cut when a line would be wider than 80.
+        shrink: The columns whose long cells are cut when a line would be wider than 80. Those in
+            which no line has a name are left out.
     """
-    columns = [[name, *(plain(row[column]) for row in rows)] for column, name in enumerate(head)]
-    widths = [max(map(len, cells)) for cells in columns]
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - WIDTH
+    unnamed = {column for column in shrink if rows and all(row[column] == "-" for row in rows)}
+    shrink = [column for column in shrink if column not in unnamed]
+    columns = {
+        column: [name, *(plain(row[column]) for row in rows)]
+        for column, name in enumerate(head)
+        if column not in unnamed
+    }
+    widths = {column: max(map(len, cells)) for column, cells in columns.items()}
+    excess = sum(widths.values()) + len(GAP) * (len(widths) - 1) - WIDTH
     while excess > 0 and shrink:
         widest = max(shrink, key=lambda column: widths[column])
         widths[widest] -= 1
@@ -41,9 +48,9 @@ def table(
     return "\n".join(
         GAP.join(
             cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            for (column, width), cell in zip(widths.items(), line, strict=True)
         ).rstrip()
-        for line in zip(*columns, strict=True)
+        for line in zip(*columns.values(), strict=True)
     )
 
 
