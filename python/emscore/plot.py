@@ -5,6 +5,7 @@ frame) and gives back an Altair chart. Series differ by colour (Okabe and Ito's,
 readers tell apart) and by shape or dash, so that they survive a black-and-white printer.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -109,7 +110,7 @@ def dots(
     """
     rows = records(table, y, series)
     base = alt.Chart(inline(rows)).encode(
-        y=alt.Y(f"{y}:N", sort=in_order(rows, y), title=None, axis=_names_axis()),
+        y=alt.Y(_field(y) + ":N", sort=in_order(rows, y), title=None, axis=_names_axis()),
         tooltip=_told(rows, y, series),
     )
     places, each = len(in_order(rows, y)), 26
@@ -118,7 +119,7 @@ def dots(
         mine = in_order(rows, series, order)
         base = base.encode(color=_series(alt.Color, series, mine, order))
         if series != y:
-            base = base.encode(yOffset=alt.YOffset(f"{series}:N", sort=mine))
+            base = base.encode(yOffset=alt.YOffset(_field(series) + ":N", sort=mine))
             each = 11 * len(mine) + 14
         mark = base.mark_point().encode(shape=_series(alt.Shape, series, mine, order))
     value, about = _value(rows)
@@ -144,7 +145,7 @@ def trajectory(
     rows = records(table, series, numbers=[over])
     mine = in_order(rows, series, order)
     base = alt.Chart(inline(rows)).encode(
-        x=alt.X(f"{over}:Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
+        x=alt.X(_field(over) + ":Q", title=over, axis=alt.Axis(grid=False, tickCount=6)),
         color=_series(alt.Color, series, mine, order),
         tooltip=_told(rows, series, over),
     )
@@ -177,7 +178,7 @@ def refusals(table: Any, *, series: str = "group", order: Sequence[Any] | None =
     base = alt.Chart(inline(rows)).encode(
         color=_series(alt.Color, series, mine, order),
         tooltip=[
-            f"{series}:N",
+            _tip(series),
             alt.Tooltip("rate:Q", format=".2%"),
             alt.Tooltip("refused:Q", format=".1%"),
         ],
@@ -226,7 +227,7 @@ def lens(
             y=alt.Y("rate:Q", title="misaligned", axis=_percent_axis()),
             color=_series(alt.Color, series, mine, order),
             strokeDash=_dash(series, mine, order),
-            tooltip=[f"{series}:N", "cut:Q", alt.Tooltip("rate:Q", format=".2%")],
+            tooltip=[_tip(series), "cut:Q", alt.Tooltip("rate:Q", format=".2%")],
         )
     )
     mark = alt.Chart(inline([{"cut": cut}])).mark_rule(strokeDash=[2, 3]).encode(x="cut:Q")
@@ -297,7 +298,7 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
         .encode(
             x=alt.X("share:Q", title="rows", axis=_percent_axis(), stack="normalize"),
             y=alt.Y(
-                f"{y}:N",
+                _field(y) + ":N",
                 sort=in_order(rows, y),
                 title=None,
                 axis=_names_axis(),
@@ -305,7 +306,7 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
             color=alt.Color("outcome:N", sort=order),
             order=alt.Order("place:Q"),
             tooltip=[
-                f"{y}:N",
+                _tip(y),
                 "outcome:N",
                 alt.Tooltip("rows:Q", format=","),
                 alt.Tooltip("share:Q", format=".2%"),
@@ -352,7 +353,7 @@ def _told(rows: list[dict[str, Any]], *names: str | None) -> list[alt.Tooltip]:
     numbers = {"rate": ".2%", "difference": ".2%", "low": ".2%", "high": ".2%", "n": ","}
     there = rows[0] if rows else {}
     return [
-        *(alt.Tooltip(f"{name}:N") for name in dict.fromkeys(names) if name),
+        *(_tip(name) for name in dict.fromkeys(names) if name),
         *(alt.Tooltip(f"{k}:Q", format=f) for k, f in numbers.items() if k in there),
     ]
 
@@ -360,6 +361,16 @@ def _told(rows: list[dict[str, Any]], *names: str | None) -> list[alt.Tooltip]:
 def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
     """Rows as the chart's own data: without Altair's limit, which is there for raw rows."""
     return alt.InlineData(values=rows)
+
+
+def _field(column: str) -> str:
+    """A column as Vega-Lite takes it for one, whatever its name: "trainer.global_step"."""
+    return re.sub(r"([.:\[\]\\])", r"\\\1", column)
+
+
+def _tip(column: str) -> alt.Tooltip:
+    """What is told of a column of names."""
+    return alt.Tooltip(_field(column) + ":N", title=column)
 
 
 def in_order(
@@ -375,7 +386,7 @@ def _series(
 ) -> Any:
     """A channel that tells series apart; the same domain for all of them makes one legend."""
     return channel(
-        f"{series}:N",
+        _field(series) + ":N",
         scale=alt.Scale(domain=list(order or mine), **scale),
         legend=alt.Legend(values=list(mine), symbolOpacity=1),
     )

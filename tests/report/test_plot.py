@@ -81,6 +81,15 @@ def test_a_name_that_is_null_is_drawn_too() -> None:
         assert "–" in chart.to_dict()["layer"][0]["encoding"]["color"]["scale"]["domain"]
 
 
+@pytest.mark.parametrize("name", ["trainer.global_step", "run:step", "step[0]"])
+def test_columns_may_have_any_name(name: str, tmp_path: Path) -> None:
+    rows = [ROWS[0] | {name: step, "group": name} for step in (1000, 2000, 3000)]
+    emscore.plot.trajectory(rows, over=name, series=name).save(str(tmp_path / "steps.svg"))
+    assert "2,000" in (tmp_path / "steps.svg").read_text()
+    emscore.plot.dots(rows, y=name, series=name).save(str(tmp_path / "dots.svg"))
+    assert (tmp_path / "dots.svg").read_text().count("1000") > 1
+
+
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(emscore.InputError, match="no column 'group' to draw; it has checkpoint, "):
         emscore.plot.dots([{"checkpoint": "a", "rate": 0.1}], y="checkpoint", series="group")
