@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click import UsageError
+from click import Context, UsageError
 
 from conftest import Run
 from emscore import _emscore, errors
 from emscore.cli import EXIT_CODES, cli, report
+from emscore.cli.audit import audit
 from emscore.cli.doctor import farthest
 from emscore.cli.progress import Lines, duration
 from emscore.cli.score import beside
@@ -411,6 +413,14 @@ def test_doctor_finds_scores_that_differ() -> None:
     assert farthest(one, other, "aligned", "coherent") == 12
     assert farthest(one, other, "coherent") == 1
     assert farthest(one.slice(2), other.slice(1, 1), "aligned") == float("inf")
+
+
+def test_helps_fit_a_terminal_and_break_no_option() -> None:
+    commands = {**cli.commands, **{f"audit {n}": c for n, c in audit.commands.items()}}
+    for name, command in commands.items():
+        told = command.get_help(Context(command, info_name=f"emscore {name}", terminal_width=80))
+        assert max(map(len, told.splitlines())) <= 80, name
+        assert not re.search(r"--\S*-$", told, re.M), name
 
 
 def test_help_imports_nothing_heavy() -> None:

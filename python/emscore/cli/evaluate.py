@@ -24,7 +24,9 @@ from .options import device_options, judged_options
 @click.option(
     "--resample",
     type=click.Choice(["checkpoint", "question", "row"]),
-    help="What the bootstrap draws. Default: checkpoints, questions or rows, as there are enough.",
+    metavar="UNIT",
+    help="What the bootstrap draws: checkpoint, question or row. Default: the first that there are "
+    "enough of.",
 )
 @click.option(
     "--replicates",
@@ -75,8 +77,9 @@ def evaluate(
     there.
 
     Prints the fidelity card. With --check it also tests whether today's judge is still the one
-    that SCORER imitates: by rows judged then and now (--judge-again), or else by the scorer's card.
-    The exit code is 1 when it is not, at a chance of 1 % of a false alarm.
+    that SCORER imitates: by rows that were judged then and now, where --judge-again names some, or
+    else by the scorer's card. The exit code is 1 when it is not, at a chance of 1 % of a false
+    alarm.
     """
     from contextlib import nullcontext
     from typing import cast

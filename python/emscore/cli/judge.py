@@ -11,7 +11,9 @@ from .sample import INCOMPLETE
 
 @click.command(short_help="Have an LLM judge score rows of a file.")
 @click.argument("source", metavar="RESPONSES")
-@click.option("-o", "--output", required=True, metavar="OUT", help=".arrow or .parquet to write.")
+@click.option(
+    "-o", "--output", required=True, metavar="OUT", help="File to write: .arrow or .parquet."
+)
 @endpoint_options
 @click.option("--model", required=True, metavar="NAME", help="The judge's name there.")
 @click.option(
