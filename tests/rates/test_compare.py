@@ -1,6 +1,7 @@
 """`emscore compare`, on a made-up study whose rates are known."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,9 @@ def test_the_command(run: Run, tmp_path: Path, table: pa.Table) -> None:
     wrong = run("compare", "scored.parquet")
     assert wrong.returncode == 3
     assert wrong.stderr.count("\n") == 1
+
+
+def test_without_rows_there_is_nothing_to_compare(table: pa.Table) -> None:
+    for ask in (partial(emscore.compare, to="base"), emscore.lens):
+        with pytest.raises(emscore.InputError, match="the table has no rows"):
+            ask(table.slice(0, 0))

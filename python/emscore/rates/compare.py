@@ -164,8 +164,9 @@ def compare_of(
     it, condition as keys.
 
     Raises:
-        InputError: There is no such name, or no question that both sides answered.
+        InputError: There are no rows, no such name, or no question that both sides answered.
     """
+    rows.require_some()
     units = keys_in([by], ["condition" if condition else None, over])
     questions = [question] if question else []
     if condition is None and "condition" in rows.cells.keys:
@@ -183,9 +184,8 @@ def compare_of(
         members=["checkpoint"],
         questions=questions,
     )
-    names_there, *others_there = zip(*laid_out.members, strict=True)
     if to is not None:
-        to = called(to, names_there, by)
+        to = called(to, (unit[0] for unit in laid_out.members), by)
     if over is not None:
         lines, names = _steps(laid_out, by, over, to), ["rate", "to_rate"]
     elif condition is None:
@@ -194,7 +194,8 @@ def compare_of(
         names = ["rate", "to_rate"]
     else:
         condition, against = (
-            called(name, others_there[0], "condition") for name in (condition, against)
+            called(name, (unit[1] for unit in laid_out.members), "condition")
+            for name in (condition, against)
         )
         lines = _conditions(laid_out, by, condition, against, to)
         names = ["rate", "against_rate", "to_rate", "to_against_rate"][: len(lines[0].sides)]

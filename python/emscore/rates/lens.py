@@ -66,6 +66,7 @@ def lens(
         found, keys, cuts=cuts, coherence=coherence, prefix=prefix, mixed_scorers=mixed_scorers,
         question=question_in(keys, question_column), model=model,
     )  # fmt: skip
+    rows.require_some()
     note = rows.strange.note if rows.strange else ""
     table = lens_of(rows.cells, by, estimand, confidence)
     return table.replace_schema_metadata({"emscore.note": note})
