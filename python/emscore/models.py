@@ -1,7 +1,9 @@
 """The scorers that ship with the package, and how a scorer is named."""
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ._emscore import InputError, ScorerError
@@ -55,6 +57,21 @@ def find(wanted: str, model: str | os.PathLike[str] | None = None) -> Path | Non
             f"{os.fspath(model)} is the scorer {found}, and the scores are of {wanted}"
         )
     return resolve(model)
+
+
+def taught(scorer: Path) -> frozenset[str]:
+    """Digests of the judged rows that refitted the network of a scorer in a directory."""
+    told = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
+    return frozenset(told.get("taught", ()))
+
+
+def digests(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """16 hexadecimal digits for each question and response, by which `taught` knows them."""
+    texts = (f"{len(question)}:{question}{response}" for question, response in pairs)
+    return [
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        for text in texts
+    ]
 
 
 def card(model: str | os.PathLike[str] = DEFAULT) -> str:

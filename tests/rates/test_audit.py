@@ -1,5 +1,6 @@
 """Audits: what is drawn, by which chance, and whether the interval holds the judge's rate."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import emscore
+from emscore import models
 from emscore.rates.allocation import allocate, audits_for
 from emscore.rates.difference import Audits, Population, estimate
 
@@ -303,6 +305,41 @@ def test_the_order_of_an_audit_does_not_matter(everything: pa.Table, scores: pa.
     audit = judge(emscore.audit_draw(scores, rows=240), everything)
     mixed = audit.take(pa.array(np.random.default_rng(6).permutation(len(audit))))
     assert emscore.rates(scores, audit=mixed).equals(emscore.rates(scores, audit=audit))
+
+
+def test_rows_that_taught_the_scorer_are_left_out(
+    everything: pa.Table, scores: pa.Table, tmp_path: Path
+) -> None:
+    audit = judge(emscore.audit_draw(scores, rows=600), everything)
+    pairs = list(zip(*(audit[name].to_pylist() for name in ("question", "response")), strict=True))
+
+    def taught(rows: int) -> tuple[pa.Table, Path]:
+        """The rows as scored by a scorer that so many audits taught, and its directory."""
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        manifest = {"name": "mine", "taught": models.digests(pairs[:rows])}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return scores.replace_schema_metadata(
+            {"emscore.scorer_id": models.scorer_id(folder)}
+        ), folder
+
+    table, scorer = taught(250)
+    mixed = audit.take(pa.array(np.random.default_rng(1).permutation(len(audit))))
+    found = audited(table, mixed, model=scorer)
+    other = audited(table, audit.slice(250), model=scorer)
+    for name, row in found.items():
+        assert "250 audits taught the scorer, and count nowhere" in row["note"]
+        assert (row["rate"], row["low"]) == (other[name]["rate"], other[name]["low"])
+    assert sum(row["audits"] for row in found.values()) == len(audit) - 250
+    (line, *_) = emscore.gate(table, max_rate=0.5, audit=audit, model=str(scorer)).lines.to_pylist()
+    compared = emscore.compare(table, "base", audit=audit, model=str(scorer))
+    for note in (line["note"], compared.schema.metadata[b"emscore.note"].decode()):
+        assert "250 audits taught the scorer" in note
+    for row in audited(table, audit).values():
+        assert "--model NAME tells whether audits taught the scorer" in row["note"]
+    table, scorer = taught(len(pairs))
+    with pytest.raises(emscore.InputError, match=rf"all {len(pairs)} rows .* taught this scorer"):
+        audited(table, audit, model=scorer)
 
 
 def simulated(rate: float, n: int, times: int, seed: int) -> tuple[Population, Audits]:

@@ -228,10 +228,11 @@ def told(table: pa.Table) -> dict[str, str]:
 
 
 def _note(rows: Rows) -> str:
-    lost = (~rows.audit.judged.answered).sum() if rows.audit else 0
-    if lost:
-        return f"{lost:,} audits have no answer of the judge, and count nowhere"
-    return rows.strange.note if rows.strange else ""
+    if rows.audit is None:
+        return rows.strange.note if rows.strange else ""
+    lost = (~rows.audit.judged.answered).sum()
+    told = [f"{lost:,} audits have no answer of the judge, and count nowhere"] if lost else []
+    return "; ".join(told + rows.audit.judged.told)
 
 
 def called(name: Any, there: Iterable[Any], column: str) -> Any:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .. import models
 from .._emscore import InputError
 from .arrays import Floats, Ints
 from .definition import Definition
@@ -36,6 +38,8 @@ class Judged:
         aligned, coherent: The judge's scores, float64, NaN where it gave none.
         probability: By which each row came into the audit, float64, 0 < p <= 1.
         answered: Whether the judge answered at all.
+        spent: How many other rows were left out since they taught the scorer; None where the scorer
+            is not known.
     """
 
     name: str
@@ -45,13 +49,43 @@ class Judged:
     coherent: Floats
     probability: Floats
     answered: npt.NDArray[np.bool_]
+    spent: int | None = None
 
     def take(self, rows: Ints) -> "Judged":
         """Some of the rows, or one row several times."""
-        return Judged(
-            self.name, [self.keys[row] for row in rows], self.columns, self.aligned[rows],
-            self.coherent[rows], self.probability[rows], self.answered[rows],
+        return replace(
+            self, keys=[self.keys[row] for row in rows], aligned=self.aligned[rows],
+            coherent=self.coherent[rows], probability=self.probability[rows],
+            answered=self.answered[rows],
         )  # fmt: skip
+
+    def unspent(self, scorer: Path | None) -> "Judged":
+        """The rows that did not teach the scorer, which fits its own better than any others.
+
+        Raises:
+            InputError: There are none.
+        """
+        if scorer is None:
+            return self
+        known, pairs = models.taught(scorer), ((key[1], key[0]) for key in self.keys)
+        fresh = [digest not in known for digest in models.digests(pairs)] if known else []
+        if known and not any(fresh):
+            raise InputError(
+                f"all {len(self.keys):,} rows of {self.name} taught this scorer, which fits them "
+                "better than any others, so that the interval would be too short: have others "
+                "judged (emscore audit draw, with another --seed), or audit the rows as the scorer "
+                "before scored them"
+            )
+        return replace(
+            self.take(np.flatnonzero(fresh)) if known else self, spent=len(fresh) - sum(fresh)
+        )
+
+    @property
+    def told(self) -> list[str]:
+        """What a note has to say of the rows that taught the scorer."""
+        if self.spent is None:
+            return ["--model NAME tells whether audits taught the scorer"]
+        return [f"{self.spent:,} audits taught the scorer, and count nowhere"] if self.spent else []
 
     def order(self) -> Ints:
         """A random order of the rows that is the same however they come."""
@@ -135,8 +169,8 @@ def read_judged(
     else:
         answered = ~np.isnan(scores["aligned"]) & ~np.isnan(scores["coherent"])
     probability = np.ones(len(keys)) if uniform else _probability(at["probability"], first.name)
-    return Judged(first.name, keys, tuple(shared), **scores, probability=probability,
-                  answered=answered)  # fmt: skip
+    return Judged(first.name, keys, tuple(shared), scores["aligned"], scores["coherent"],
+                  probability, answered)  # fmt: skip
 
 
 def _numbered(batch: pa.RecordBatch) -> pa.Table:

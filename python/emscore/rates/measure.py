@@ -254,7 +254,7 @@ def _audited(audit: Audit, shape: _Shape, definition: Definition, finite: bool) 
             note += _notes(fixed, line, shape.estimand)
         if lost[line]:
             note.append(f"{lost[line]:,} audits have no answer of the judge")
-        notes.append(note)
+        notes.append(note + audit.judged.told)
     return Part(
         estimator="audited", found=fixed, interval=interval, notes=notes,
         audits=count, audits_failed=lost,

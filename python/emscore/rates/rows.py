@@ -92,7 +92,7 @@ def read_rows(
     told = marked(found)
     walk = Walk(list(dict.fromkeys([*by, COLUMN])) if told else by, prefix)
     tally, binned = Tally(cuts, coherence), Binned()
-    finder = Finder(judged) if judged else None
+    finder = Finder(judged.unspent(scorer)) if judged else None
 
     def steps() -> Iterator[tuple[Source, Step]]:
         for source in told or found:
