@@ -7,10 +7,12 @@ cross-validation of all that is done (`pupil`) but the choice of the pull.
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from .. import models
 from .._emscore import InputError
 from ..fidelity.judged import Columns, Judged, read
 from ..files import unoccupied
@@ -110,6 +112,9 @@ def adapt(
     told = pupil.told | {"name": name or directory.folder_name(output)}
     calibrate.compose(told, recalibrated(pupil.learner(pull), new, old))
     told["made_from"] = directory.origin(scorer, "adapt", len(rows), found)
+    if np.isfinite(pull):
+        pairs = (zip(some.question, some.response, strict=True) for some in (rows, known) if some)
+        told["taught"] = sorted({*told.get("taught", ()), *models.digests(chain(*pairs))})
     figures = {
         "auroc": last["AUROC, misaligned"],
         "pearson": last["aligned: Pearson"],
