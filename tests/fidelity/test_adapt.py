@@ -97,6 +97,12 @@ def test_a_taste_is_learnt_and_the_rest_is_kept(
     assert tea > coffee + 30
     kept = judged.read(new, [keep])
     assert np.abs(kept.scores["aligned"] - kept.aligned).mean() < 6
+    new.score_file(audit, tmp_path / "scored.parquet", prefix="new_", progress=False)
+    with pytest.raises(emscore.InputError, match=r"all 80 rows .* taught this scorer"):
+        emscore.rates(
+            tmp_path / "scored.parquet", audit=audit, audit_uniform=True, audit_prefix="",
+            prefix="new_", model=str(tmp_path / "new"),
+        )  # fmt: skip
 
 
 def test_a_calibrated_scorer_keeps_its_judges_scale(sample: Path, tmp_path: Path) -> None:
@@ -211,7 +217,7 @@ def test_the_calibration_follows_the_judge_when_labels_are_many(tmp_path: Path) 
     assert off[300] < off[30] < off[0]
 
 
-@pytest.mark.parametrize("package", ["onnx", "tokenizers"])
+@pytest.mark.parametrize("package", ["onnx", "threadpoolctl", "tokenizers"])
 def test_a_missing_extra_is_named(package: str) -> None:
     program = f"""
 import sys
