@@ -444,6 +444,19 @@ def test_another_input_of_the_same_name_is_refused(other: bytes, told: str, tmp_
     assert out.read_bytes() == unfinished.finished
 
 
+def test_of_many_files_one_that_differs_is_named(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out.jsonl"
+    source.mkdir()
+    for number in range(100):
+        (source / f"{number:03}.jsonl").write_bytes(lines(20))
+    unfinished = Unfinished(source, "jsonl")
+    (source / "042.jsonl").write_bytes(lines(21))
+    with pytest.raises(emscore.ResumeError) as error:
+        unfinished.resume(out, unfinished.journal)
+    was, now = (f'["{source}/042.jsonl",{len(lines(rows))}]' for rows in (20, 21))
+    assert f"input was {was} and is {now} now." in str(error.value)
+
+
 def test_the_command_line_refuses_too(unfinished: Unfinished, run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out.arrow"
     journal(out).write_bytes(unfinished.journal)

@@ -221,8 +221,16 @@ fn differences(path: &Path, old: &Map<String, Value>, new: &Map<String, Value>) 
         .iter()
         .filter(|(name, value)| old.get(*name) != Some(value))
         .map(|(name, value)| {
-            let before = old.get(name).map_or("nothing".into(), Value::to_string);
-            format!("{name} was {before} and is {value} now")
+            let (before, now) = match (old.get(name), value) {
+                // Of a thousand files, the first that differs.
+                (Some(Value::Array(old)), Value::Array(new)) => {
+                    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+                    (old.get(same), new.get(same))
+                }
+                (before, now) => (before, Some(now)),
+            };
+            let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
+            format!("{name} was {} and is {} now", shown(before), shown(now))
         })
         .collect();
     if differing.is_empty() {
