@@ -21,6 +21,7 @@ from emscore import _emscore, errors
 from emscore.cli import EXIT_CODES, cli, report
 from emscore.cli.audit import audit
 from emscore.cli.doctor import farthest
+from emscore.cli.options import Dollars, header
 from emscore.cli.progress import Lines, duration
 from emscore.cli.score import beside
 from emscore.cli.table import table
@@ -274,6 +275,11 @@ def test_no_name_of_an_output_spoils_a_run(output: str, score_here: Callable[...
     assert f"written to  {output}" in told
 
 
+def test_quiet_leaves_the_json(score_here: Callable[..., str]) -> None:
+    lines(Path("a.jsonl"), ROW)
+    assert json.loads(score_here("a.jsonl", "--quiet", "--json"))["rows"] == 1
+
+
 def test_no_rows_are_no_trouble(score_here: Callable[..., str]) -> None:
     Path("none.csv").write_text("question,response\n")
     told = score_here("none.csv", "-o", "none.jsonl")
@@ -359,6 +365,39 @@ def test_errors_are_one_line_and_a_code(
     assert result.stderr.count("\n") == 1
     assert told in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ("emscore.InputError('two\\nlines')", 3, "emscore: two lines"),
+        ("ZeroDivisionError", 70, "this is a defect of emscore: please report the lines above"),
+    ],
+)
+def test_what_a_command_raises(error: str, status: int, told: str) -> None:
+    """A defect has a code of its own: 1 is how a gate says fail."""
+    program = f"""
+import sys, emscore
+from emscore.cli import cli, main
+
+@cli.command()
+def broken():
+    raise {error}
+
+sys.argv = ["emscore", "broken"]
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == status
+    assert result.stderr.splitlines()[-1].endswith(told)
+
+
+def test_values_of_options() -> None:
+    assert [Dollars().convert(text, None, None) for text in ("20", "20usd", "$20")] == [20.0] * 3
+    assert header("X-Key=env:KEY") == ("X-Key", "env:KEY")
+    with pytest.raises(UsageError, match="NAME=TEXT") as error:
+        header("sk-secret")
+    assert "secret" not in str(error.value)
 
 
 def test_no_command_shows_the_help(run: Run) -> None:
