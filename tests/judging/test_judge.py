@@ -672,6 +672,14 @@ def test_files_that_cannot_be_used(
     assert (tmp_path / "good.arrow").read_text() == "mine"
 
 
+def test_names_that_look_like_numbers(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    """A checkpoint of a CSV keeps its name, by which an audit finds its rows again."""
+    rows = "".join(f"What of {at}?,This of {at}.,1e-5\n" for at in range(3))
+    (tmp_path / "a.csv").write_text("question,response,model\n" + rows)
+    assert run(*arguments("a.csv", server)).returncode == 0
+    assert {row["model"] for row in read(tmp_path / "judged.arrow")} == {"1e-5"}
+
+
 def test_a_cache_that_cannot_be_used(server: JudgeServer, tmp_path: Path) -> None:
     (tmp_path / "cache.sqlite").write_bytes(b"not a database, but long enough to be read" * 100)
     with pytest.raises(emscore.CacheError, match=r"cache\.sqlite"):

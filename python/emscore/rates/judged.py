@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from .. import models
 from .._emscore import InputError
+from ..formats import ALIASES
 from .arrays import Floats, Ints
 from .definition import Definition
-from .formats import ALIASES
 from .requests import ordinary
 from .sources import Scored, Source, sources
 from .walk import OUTCOMES, Step

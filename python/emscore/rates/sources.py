@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from .. import inputs
 from .._emscore import InputError
+from ..formats import ALIASES, ENDINGS, Read, chosen, ending_of, opened
 from ..texts import CHAT, is_chat, turns
-from .formats import ALIASES, ENDINGS, Read, chosen, ending_of, opened
 
 #: Paths, folders and globs, or data in memory: a pyarrow Table, a DataFrame, ...
 Scored: TypeAlias = Any

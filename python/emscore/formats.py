@@ -1,4 +1,4 @@
-"""Formats of scored files: what columns a file has, and a reader of some of them.
+"""Formats of files: what columns a file has, and a reader of some of them.
 
 | format                           | found by     | read                                        |
 |----------------------------------|--------------|---------------------------------------------|
@@ -24,9 +24,9 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.json
 
-from .. import texts
-from .._emscore import InputError
-from ..texts import CHAT
+from . import texts
+from ._emscore import InputError
+from .texts import CHAT
 
 ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".ndjson", ".csv")
 PACKED = (".gz", ".zst")
