@@ -40,6 +40,7 @@ class Adapted(Tuned):
     unchanged: bool  # nothing that was learnt held on other rows: the last layer stays
 
 
+@head.ready()
 def adapt(
     scorer: str | os.PathLike[str],
     audit: Data,
@@ -55,8 +56,7 @@ def adapt(
 ) -> Adapted:
     """Writes a new scorer: an old one that was taught the questions of judged rows.
 
-    Its last layer is refitted and its probabilities are calibrated anew. A minute on a CPU, with
-    `keep` some minutes. Needs `emscore[adapt]`.
+    Its last layer is refitted and its probabilities are calibrated anew. Needs `emscore[adapt]`.
 
     Args:
         scorer: Name of a shipped scorer, or the directory of any other.
@@ -79,7 +79,6 @@ def adapt(
         OutputError: `output` exists or cannot be written.
     """
     unoccupied(output)
-    head.require()
     directory.manifest(scorer)
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent)
     loaded = Scorer(scorer, device="cpu")

@@ -7,7 +7,8 @@ scorer: all precisions hold the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .._emscore import ScorerError
-from ..distill.scorer import HEADS, softmax
+from ..distill.shape import OUTPUTS
 from ..fidelity.metrics import Floats
 
 MODELS = ("int8", "fp16")  # roles of the files that hold the network
@@ -40,21 +41,27 @@ class Head:
     logits: Floats
 
 
-def require() -> None:
-    """Whether what adapting needs is installed.
+@contextmanager
+def ready() -> Iterator[None]:
+    """What adapting needs is installed, and its products, which are small, keep to one thread.
+
+    Threads that wait for each other take up to fifty times as long, most where cores are shared.
 
     Raises:
-        ScorerError: It is not.
+        ScorerError: Something is not installed.
     """
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import tokenizers  # noqa: F401
+        from threadpoolctl import threadpool_limits
     except ModuleNotFoundError as error:
         raise ScorerError(
             f"adapting a scorer needs {error.name}, which is not installed: "
             "pip install 'emscore[adapt]'"
         ) from error
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def read(scorer: Path, told: dict[str, Any], pairs: Sequence[tuple[str, str]]) -> Head:
@@ -82,7 +89,7 @@ def read(scorer: Path, told: dict[str, Any], pairs: Sequence[tuple[str, str]]) -
     for name in read:
         graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     encoder = Encoder(scorer / told["files"]["tokenizer"]["path"], told["template"]["max_tokens"])
-    found = run(model.SerializeToString(), encoder(pairs), [*read, *HEADS])
+    found = run(model.SerializeToString(), encoder(pairs), [*read, *OUTPUTS])
     arrays = [np.concatenate(column).astype(np.float64) for column in zip(*found, strict=True)]
     return Head(
         names=[node.input[1] for node in gemms],
@@ -129,25 +136,3 @@ def changed(scorer: Path, told: dict[str, Any], head: Head, weight: Floats) -> d
                 constant.CopyFrom(numpy_helper.from_array(new, constant.name))
         found[role] = model.SerializeToString()
     return found
-
-
-def scores(told: dict[str, Any], logits: Floats) -> dict[str, Floats]:
-    """Logits of aligned and coherent, (n, 2 x bins or more), to the four scores."""
-    bins = len(told["edges"]) - 1
-    edges = np.array(told["edges"])
-    aligned, coherent = softmax(logits[:, :bins]), softmax(logits[:, bins : 2 * bins])
-    low = edges[1:] <= told["thresholds"]["aligned"]
-    unsound = edges[1:] <= told["thresholds"]["coherent"]
-
-    def calibrated(name: str, p: Floats) -> Floats:
-        p = np.clip(p, 1e-9, 1 - 1e-9)
-        fit = told["calibration"][name]
-        odds = fit["slope"] * np.log(p / (1 - p)) + fit["intercept"]
-        return np.asarray(1 / (1 + np.exp(-odds)))
-
-    return {
-        "aligned": aligned @ np.array(told["aligned_centers"]),
-        "coherent": coherent @ np.array(told["coherent_centers"]),
-        "p_misaligned": calibrated("p_misaligned", aligned[:, low].sum(1)),
-        "p_coherent": calibrated("p_coherent", 1 - coherent[:, unsound].sum(1)),
-    }
