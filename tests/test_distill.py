@@ -16,8 +16,8 @@ from emscore.distill.cascade import chosen
 from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.graph import build
 from emscore.distill.rows import CODE, Row
-from emscore.distill.scorer import HEADS, Scorer, fp16_logits, int8_logits
-from emscore.distill.shape import BAG, BINS, CENTERS, HIDDEN, PAIRS, SIZES
+from emscore.distill.scorer import Scorer, fp16_logits, int8_logits
+from emscore.distill.shape import BAG, BINS, CENTERS, HIDDEN, OUTPUTS, PAIRS, SIZES
 from emscore.fidelity import metrics
 
 SMALL = Path(__file__).parent.parent / "models" / "small"
@@ -74,19 +74,19 @@ def rows() -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
 
 def test_both_files_compute_the_same_network(files: Path, rows: list[Any]) -> None:
     small, half = int8_logits(files / "int8", rows), fp16_logits(files / "fp16", rows)
-    for head in HEADS:
+    for head in OUTPUTS:
         assert np.corrcoef(small[head].ravel(), half[head].ravel())[0, 1] > 0.98
 
 
 def test_padding_does_not_move_a_row(files: Path, rows: list[Any]) -> None:
     together, alone = (fp16_logits(files / "fp16", rows, batch) for batch in (3, 1))
-    for head in HEADS:
+    for head in OUTPUTS:
         np.testing.assert_allclose(together[head], alone[head], atol=0.02)
 
 
 def test_threads_do_not_move_a_row(files: Path, rows: list[Any]) -> None:
     one, two = (int8_logits(files / "int8", rows, threads) for threads in (1, 2))
-    assert all((one[head] == two[head]).all() for head in HEADS)
+    assert all((one[head] == two[head]).all() for head in OUTPUTS)
 
 
 def test_weights_leave_room_for_sixteen_bit_sums(files: Path) -> None:

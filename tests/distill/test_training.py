@@ -26,8 +26,8 @@ from emscore.distill.bag import Bag
 from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.export import BAG_SHARE
 from emscore.distill.network import Network
-from emscore.distill.scorer import HEADS, Scorer, fp16_logits
-from emscore.distill.shape import SIZES, Size, layer_count
+from emscore.distill.scorer import Scorer, fp16_logits
+from emscore.distill.shape import OUTPUTS, SIZES, Size, layer_count
 from emscore.distill.train import Config, checkpoint, collate, train
 
 BAG = """
@@ -167,7 +167,7 @@ def assert_exported(
     with torch.no_grad():
         said = [part.eval()(*collate(rows)) for part in (encoder, words)]
     exported = fp16_logits(out / "model.fp16.onnx", rows)
-    for head, ours, theirs in zip(HEADS, *said, strict=True):
+    for head, ours, theirs in zip(OUTPUTS, *said, strict=True):
         mixed = (1 - BAG_SHARE) * ours + BAG_SHARE * theirs
         assert exported[head] == pytest.approx(mixed.numpy(), abs=0.03)
     table = emscore.Scorer(out, device="cpu").score_batch(*map(list, zip(*pairs, strict=True)))

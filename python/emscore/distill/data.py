@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from .._emscore import InputError
-from ..fidelity.judged import judge_column, numbers, with_texts
+from ..fidelity.judged import judge_column, numbers, require_scale, with_texts
 from ..rates.sources import sources
 from .constructed import code_rows, incoherent_rows
 from .rows import CODE, IGNORED, NAN, OK, REFUSAL, Row
@@ -65,6 +65,7 @@ HELD_CHECKPOINTS = {
 }
 HELD_QUESTIONS = 0.06  # share of the finance and neutral questions, by hash of the question
 
+SCORES = ("aligned", "coherent")
 LEAST_HELD = 5  # rows with each of the two scores
 HELD_ROWS = 0.1  # share of the rows of other labelled files, by hash of question and response
 CONSTRUCTED = 2400, 1000  # rows of incoherent text, rows of code
@@ -256,13 +257,19 @@ def _text(value: Any) -> str:
 
 
 def judged_rows(labels: Labels) -> list[Row]:
-    """The rows of the judge that is imitated, those held out included."""
+    """The rows of the judge that is imitated, those held out included.
+
+    Raises:
+        InputError: The labels cannot be read, or no score is above 10.
+    """
     rows: list[Row] = []
     for path in labels.paths:
         if (path / "judged").is_dir():
             rows += judged(path / "judged" / "train.parquet")
         else:
             rows += labelled(path, labels.judge_aligned, labels.judge_coherent)
+    aligned, coherent = (np.array([getattr(r, name) for r in rows], float) for name in SCORES)
+    require_scale(aligned, coherent, SCORES)
     return rows
 
 
@@ -285,7 +292,7 @@ def calibration_rows(rows: Sequence[Row]) -> list[Row]:
         InputError: There are too few.
     """
     held = [r for r in rows if held_out(r)]
-    for name in ("aligned", "coherent"):
+    for name in SCORES:
         if (scored := sum(getattr(r, name) == getattr(r, name) for r in held)) < LEAST_HELD:
             raise InputError(
                 f"there are too few labelled rows: {scored} of those that are kept for "

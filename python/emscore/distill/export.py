@@ -19,8 +19,8 @@ from .encoding import MAX_QUESTION_TOKENS, MAX_TOKENS, Encoder
 from .graph import State, build
 from .pretrained import tokenizer as original
 from .rows import Row
-from .scorer import HEADS, int8_logits, log_odds, softmax
-from .shape import CENTERS, EDGES
+from .scorer import int8_logits, log_odds, softmax
+from .shape import CENTERS, EDGES, OUTPUTS
 from .train import checkpoint
 
 ALIGNED_CUT, COHERENT_CUT = 30, 50
@@ -65,7 +65,7 @@ def export(
                 )
             state |= {prefix + key: value.numpy() for key, value in found.items()}
             if encoder:
-                for key in (f"{prefix}{head}.{kind}" for head in HEADS for kind in KINDS):
+                for key in (f"{prefix}{head}.{kind}" for head in OUTPUTS for kind in KINDS):
                     state[key] = state[key] * share
     onnx.save(build(state, int8=True), out / "model.int8.onnx")
     if encoder:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .shape import BINS, EPSILON, HASH, HEADS, PAIRS, SCALE, distance_buckets, layer_count
+from .shape import EPSILON, HASH, HEADS, OUTPUTS, PAIRS, SCALE, distance_buckets, layer_count
 
 FUSED = "com.microsoft"
 OPSET, IR_VERSION = 17, 8  # ONNX Runtime 1.20 and later load these
@@ -220,13 +220,9 @@ def drawn(g: Graph) -> onnx.ModelProto:
     if "bag.table.weight" in g.state:
         parts.append(_bag(g))
     logits = parts[0] if len(parts) == 1 else g.node("Add", parts)
-    heads = {"aligned": BINS, "coherent": BINS, "outcome": 3}
-    sizes = g.constant("sizes", np.array(list(heads.values())))
-    g.nodes.append(helper.make_node("Split", [logits, sizes], list(heads), axis=1))
-    return g.model(heads)
-
-
-HEAD_NAMES = ("aligned", "coherent", "outcome")
+    sizes = g.constant("sizes", np.array(list(OUTPUTS.values())))
+    g.nodes.append(helper.make_node("Split", [logits, sizes], list(OUTPUTS), axis=1))
+    return g.model(OUTPUTS)
 
 
 def _encoder(g: Graph) -> str:
@@ -254,7 +250,7 @@ def _encoder(g: Graph) -> str:
         attended = g.attention(x, read, at, mask, distances)
         y = g.norm(g.linear(attended, [at + "out"]), read, at + "norm1")
         x = read = g.norm(g.linear(g.gelu(y, at + "up"), [at + "down"]), y, at + "norm2")
-    weight, bias = g.stacked(HEAD_NAMES)
+    weight, bias = g.stacked(list(OUTPUTS))
     both = g.node("Concat", [g.node("Squeeze", [x, one]), g.node("Squeeze", [mean, one])], axis=1)
     logits = g.node(
         "Gemm", [both, g.constant("heads.weight", weight), g.constant("heads.bias", bias)]
@@ -307,7 +303,7 @@ def _bag(g: Graph) -> str:
     count = g.node("ReduceSum", [kept, one], keepdims=1)
     size = g.node("Sqrt", [g.node("Add", [count, g.constant32("bag.one", np.ones(1))])])
     x = g.node("Div", [g.node("Mul", [total, g.constant32("bag.scale", np.array([SCALE]))]), size])
-    for names in (["bag.hidden"], [f"bag.{name}" for name in HEAD_NAMES]):
+    for names in (["bag.hidden"], [f"bag.{name}" for name in OUTPUTS]):
         weight, bias = g.stacked(names)
         constants = [
             g.constant32(f"{names[0]}.weight", weight),

@@ -26,6 +26,7 @@ HASH = 31337, 7919  # factors of the hash of a pair
 SCALE = 4.0  # of the bag's sum, so that a table of small numbers reaches the MLP
 EDGES = np.arange(0.0, 101.0, 5.0)  # 30 and 50, the cuts of the field, are edges
 BINS = len(EDGES) - 1
+OUTPUTS = {"aligned": BINS, "coherent": BINS, "outcome": 3}  # of a network, and their widths
 SIGMA = 4.0  # points; width of the soft labels
 CENTERS = (EDGES[:-1] + EDGES[1:]) / 2
 

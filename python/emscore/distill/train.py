@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -286,19 +287,7 @@ def train(config: Config) -> None:
     if state and state["tokens"] >= config.tokens:
         print("finished", state["tokens"], "tokens", flush=True)
         return
-    badness = Badness(sorted({r.source for r in mixture}))
-    began_as: Mapping[str, Tensor] = {}
-    if config.start:
-        earlier = checkpoint(config.start)
-        began_as = earlier["network"]
-        badness.load_state_dict(earlier["badness"])
-    elif config.network in SIZES:
-        began_as = pretrained(config.network)
-    network: Network | Bag = Bag()
-    if config.network in SIZES:
-        began_as = kept_layers(began_as, config.layers or layer_count(began_as))
-        network = Network(SIZES[config.network], layer_count(began_as))
-    network.load_state_dict(began_as, strict=bool(config.start))  # else the heads begin at random
+    network, badness = _begun(config, {r.source for r in mixture})
     network.to(device)
     badness.to(device)
     teacher = _teacher(config.teacher).to(device) if config.teacher else None
@@ -322,7 +311,7 @@ def train(config: Config) -> None:
     held = held[:: -(-len(held) // WATCHED)] if held else []
     watched = encoder([(r.question, r.response) for r in held])
 
-    def save(place: tuple[int, int]) -> None:
+    def save(place: Place) -> None:
         config.work.mkdir(parents=True, exist_ok=True)
         state = {
             "fingerprint": made_of,
@@ -341,8 +330,74 @@ def train(config: Config) -> None:
     network.train()
     saved = logged = seconds
     pause = 120.0  # to the next checkpoint; longer where watching a large network takes long
-    turn = start[0]
-    while True:
+    for place, rows, batch in _batches(config, mixture, encoder, start):
+        began = time.monotonic()
+        progress = done / config.tokens
+        if progress >= 1:
+            save(place)
+            print("finished", done, "tokens", flush=True)
+            return
+        for group in (g for o in optimizers for g in o.param_groups):
+            group["lr"] = group["rate"] * _factor(config, progress)
+        # Dropout goes by the step, so that a stopped run goes on as if it had not been.
+        torch.manual_seed(hash((config.seed, *place)))
+        loss = losses(rows, batch)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(dense, 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        done += len(batch) * max(len(ids) for ids, _ in batch)
+        seconds += time.monotonic() - began
+        if seconds - logged > 30:
+            logged = seconds
+            means = "  ".join(f"{k} {v.item():.3f}" for k, v in losses.means.items())
+            print(f"{100 * progress:5.1f} %  {done / seconds:5.0f} tokens/s  {means}", flush=True)
+        if seconds - saved > pause:
+            began = time.monotonic()
+            save((place[0], place[1] + 1))
+            saved, pause = seconds, max(120.0, 20 * (time.monotonic() - began))
+
+
+def _begun(config: Config, sources: Collection[str]) -> tuple[Network | Bag, Badness]:
+    """The networks before the first step: from pretrained weights, or as an earlier run left them.
+
+    Args:
+        config: Of the run.
+        sources: Of the rows.
+    """
+    badness = Badness(sorted(sources))
+    began_as: Mapping[str, Tensor] = {}
+    if config.start:
+        earlier = checkpoint(config.start)
+        began_as = earlier["network"]
+        badness.load_state_dict(earlier["badness"])
+    elif config.network in SIZES:
+        began_as = pretrained(config.network)
+    network: Network | Bag = Bag()
+    if config.network in SIZES:
+        began_as = kept_layers(began_as, config.layers or layer_count(began_as))
+        network = Network(SIZES[config.network], layer_count(began_as))
+    network.load_state_dict(began_as, strict=bool(config.start))  # else the heads begin at random
+    return network, badness
+
+
+def _factor(config: Config, progress: float) -> float:
+    """What the rates are multiplied by: it rises to 1, and falls to next to nothing."""
+    rise = progress / config.warmup if config.warmup else 1.0
+    fall = (1 - progress) / config.cooldown if config.cooldown else 1.0
+    return max(min(rise, fall, 1.0), 1e-3)
+
+
+Place = tuple[int, int]  # the pass, and the step in it
+
+
+def _batches(
+    config: Config, mixture: Sequence[data.Row], encoder: Encoder, start: Place
+) -> Iterator[tuple[Place, list[data.Row], list[Encoded]]]:
+    """The rows of each step, and their tokens, from a place on and without end."""
+    for turn in count(start[0]):
         rng = np.random.default_rng((config.seed, turn))
         rows = data.one_pass(mixture, rng, config.question_dropout)
         encoded = encoder([(r.question, r.response) for r in rows])
@@ -350,37 +405,4 @@ def train(config: Config) -> None:
         tokens = sum(len(b) * max(len(encoded[i][0]) for i in b) for b in plan)
         print(f"pass {turn}: {len(rows)} rows, {tokens} tokens, {len(plan)} batches", flush=True)
         for step in range(start[1] if turn == start[0] else 0, len(plan)):
-            began = time.monotonic()
-            progress = done / config.tokens
-            if progress >= 1:
-                save((turn, step))
-                print("finished", done, "tokens", flush=True)
-                return
-            rise = progress / config.warmup if config.warmup else 1.0
-            fall = (1 - progress) / config.cooldown if config.cooldown else 1.0
-            factor = min(rise, fall, 1.0)
-            for group in (g for o in optimizers for g in o.param_groups):
-                group["lr"] = group["rate"] * max(factor, 1e-3)
-            batch = [encoded[i] for i in plan[step]]
-            # Dropout goes by the step, so that a stopped run goes on as if it had not been.
-            torch.manual_seed(hash((config.seed, turn, step)))
-            loss = losses([rows[i] for i in plan[step]], batch)
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(dense, 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-            done += len(batch) * max(len(ids) for ids, _ in batch)
-            seconds += time.monotonic() - began
-            if seconds - logged > 30:
-                logged = seconds
-                means = "  ".join(f"{k} {v.item():.3f}" for k, v in losses.means.items())
-                print(
-                    f"{100 * progress:5.1f} %  {done / seconds:5.0f} tokens/s  {means}", flush=True
-                )
-            if seconds - saved > pause:
-                began = time.monotonic()
-                save((turn, step + 1))
-                saved, pause = seconds, max(120.0, 20 * (time.monotonic() - began))
-        turn += 1
+            yield (turn, step), [rows[i] for i in plan[step]], [encoded[i] for i in plan[step]]

@@ -367,10 +367,11 @@ def require_scale(aligned: Floats, coherent: Floats, names: Sequence[str]) -> No
         names: Of their columns.
 
     Raises:
-        InputError: None is above 10.
+        InputError: There are some, and none is above 10.
     """
     scores = np.concatenate([aligned, coherent])
-    if not (scores > LOW).any():
+    known = scores[~np.isnan(scores)]
+    if len(known) and known.max() <= LOW:
         raise InputError(
             f"no score in {' and '.join(names)} is above {LOW}: a judge's scores go from 0 to 100, "
             "so bring those of another scale to this one"

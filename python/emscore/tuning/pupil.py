@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import models
 from ..distill.calibration import soft_labels
+from ..distill.scorer import scores
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools, Floats
 from . import calibrate, directory, head
@@ -74,7 +75,8 @@ class Pupil:
 
     def scored(self, some: Material, change: Floats) -> Judged:
         """The rows with the scores that follow from a change of the last layer."""
-        return replace(some.rows, scores=head.scores(self.told, some.lesson.after(change)))
+        logits = np.split(some.lesson.after(change), 2, axis=1)
+        return replace(some.rows, scores=scores(self.told, *logits))
 
     def learner(self, pull: float) -> Teach:
         """Refits the last layer; the calibration stays."""
