@@ -489,6 +489,18 @@ def test_rows_that_failed_are_asked_about_again(
     assert run(*command).returncode == 4
 
 
+def test_prices_that_are_told_later(server: JudgeServer, tmp_path: Path, run: Run) -> None:
+    """What was asked before the judge had prices counts in the budget too."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts(8)))
+    server.broken = "This of 5."
+    command = arguments("a.jsonl", server, "--attempts", "1", "--json")
+    told = json.loads(run(*command).stdout)
+    assert told["spent"]["cost"] is None
+    server.broken = ""
+    told = json.loads(run(*command, "--budget", "15usd", *PRICED).stdout)
+    assert told["spent"]["cost"] == pytest.approx(server.cost(PROMPT, COMPLETION))
+
+
 def test_killed_again_and_again(tmp_path: Path) -> None:
     """Each answer is paid once, but for those that were on the way; the file is the same."""
     rows = texts(300)

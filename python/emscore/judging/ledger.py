@@ -190,6 +190,10 @@ class Ledger:
             else:
                 number = entry["settled"]
                 self._open.pop(number, None)  # its own line may be damaged
+                if not entry["at_most"]:  # that run knew no prices
+                    told = entry.get("prompt_tokens", 0), entry.get("completion_tokens", 0)
+                    entry["cost"] = self.prices.cost(*told)
+                    entry["at_most"] = entry["attempts"] * entry["cost"]
                 self._count(entry)
             self._number = max(self._number, number)
         for number in list(self._open):
