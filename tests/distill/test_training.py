@@ -414,6 +414,10 @@ def test_a_training_is_not_taken_for_another(
             {"coherent": pa.nulls(200, pa.float64())},
             "0 of those that are kept .* score of coherent",
         ),
+        (
+            {"aligned": [0.9, 0.1] * 100, "coherent": [0.9] * 200},
+            "no score in aligned and coherent is above 10",
+        ),
         ({"aligned": [130.0] * 200}, "labels.parquet: row 0 has 130 in 'aligned'"),
         ({"aligned": ["good"] * 200}, "the column 'aligned' holds .* no.* score"),
     ],

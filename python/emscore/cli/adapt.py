@@ -25,7 +25,7 @@ def adapt(
     """Writes the scorer NEW: SCORER, its last layer and calibration refitted to the rows of AUDIT.
 
     AUDIT holds 50 to 300 rows on new questions with the judge's scores; its columns are those of
-    emscore evaluate. It takes a minute on a CPU, with --keep some minutes, and needs
+    emscore evaluate. It takes half a minute on a CPU, with --keep a minute, and needs
     emscore[adapt]. NEW has an id of its own. Prints the agreement with the judge by number of
     labels, each figure by cross-validation.
     """
