@@ -79,6 +79,16 @@ def squeezed(text: str) -> str:
 # What is printed at the end.
 
 
+def test_many_groups_are_cut_like_many_checkpoints() -> None:
+    """The sums took minutes where each of 10,000 groups had some checkpoints of its own."""
+    parts = [checkpoint(f"{n}", f"g{n // 2}", expected_misaligned=n / 100) for n in range(800)]
+    told = squeezed(report.text(summary(*parts), "out.arrow"))
+    assert "g399 20 16 25.0% 99.8%" in told
+    assert "g380 " in told
+    assert "g379 " not in told
+    assert "--json lists the checkpoints of the other 380 groups." in told
+
+
 def test_report_tells_rows_rates_and_what_they_mean() -> None:
     told = report.text(
         summary(checkpoint("a", "x"), checkpoint("b", "y", expected_misaligned=4.0)), "out.arrow"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..summary import Counts, Summary, calibrated_rate, counted_rate, definitions, total
+from ..summary import Checkpoint, Counts, Summary, calibrated_rate, counted_rate, definitions, total
 from ..words import plain
 from .table import WIDTH, table
 
@@ -76,10 +76,14 @@ def rates(summary: Summary) -> list[str]:
     found = [_rate_table(names or [""], rows)]
     if hidden := len(parts[SHOWN:]):
         found.append(f"These {SHOWN} are the most misaligned; --json lists the other {hidden:,}.")
-    groups = dict.fromkeys(part["group"] for part in parts)
+    groups: dict[str | None, list[Checkpoint]] = {}
+    for part in parts:
+        groups.setdefault(part["group"], []).append(part)
     if len(names) == 2 and 1 < len(groups) < len(parts):
-        sums = {group: total([p for p in parts if p["group"] == group]) for group in groups}
-        found.append(_rate_table(["group"], [[g or "-", *numbers(n)] for g, n in sums.items()]))
+        shown = list(groups.items())[:SHOWN]
+        found.append(_rate_table(["group"], [[g or "-", *numbers(total(of))] for g, of in shown]))
+        if hidden := len(groups) - len(shown):
+            found.append(f"--json lists the checkpoints of the other {hidden:,} groups.")
     return found
 
 
