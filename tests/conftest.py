@@ -68,15 +68,22 @@ def run(tmp_path: Path) -> Run:
 
 
 def reads_on(process: "subprocess.Popen[bytes]") -> None:
-    """Waits until it has read all that was written to its standard input, and waits for more."""
+    """Waits until it has read all that was written to its standard input, and sleeps.
+
+    Python loses a Ctrl-C that falls into the end of an import: its modules must be there by then.
+    """
     import fcntl
     import termios
 
     assert process.stdin is not None
     process.stdin.flush()
-    while any(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))):
+    state = ["ps", "-o", "stat=", "-p", str(process.pid)]
+    asleep = 0
+    while asleep < 20:
         assert process.poll() is None
         time.sleep(0.01)
+        read = not any(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)))
+        asleep = asleep + 1 if read and subprocess.check_output(state)[:1] in b"SI" else 0
 
 
 @pytest.fixture(scope="session")

@@ -382,6 +382,7 @@ def test_errors_are_one_line_and_a_code(
     [
         ("emscore.InputError('two\\nlines')", 3, "emscore: two lines"),
         ("ZeroDivisionError", 70, "this is a defect of emscore: please report the lines above"),
+        ("GeneratorExit", 70, "please report the lines above"),  # no Exception, like a panic
     ],
 )
 def test_what_a_command_raises(error: str, status: int, told: str) -> None:

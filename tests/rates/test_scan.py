@@ -1,6 +1,8 @@
 """Counting: the same from every format, order and division into files, and what SQL counts."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
@@ -245,3 +247,28 @@ def test_sums_are_those_of_their_names(table: pa.Table) -> None:
     found = counts(table, [])
     for name in SUMS:
         assert found.expected(name)[0] == pytest.approx(expected[name].sum(), rel=1e-9)
+
+
+def test_ctrl_c_in_the_first_count_is_no_panic() -> None:
+    """The interface of numpy is looked up then, and that must not be what it falls into."""
+    program = """
+import os, signal, sys, threading
+import numpy as np, pyarrow as pa
+from emscore._emscore import score_values
+
+def stop():
+    counting.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+sys.setswitchinterval(60)  # the other thread runs when the engine lets it
+counting = threading.Event()
+threading.Thread(target=stop).start()
+column = pa.array(np.zeros(10_000_000))
+try:
+    counting.set()
+    score_values(column, 100)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("stopped\n", "")

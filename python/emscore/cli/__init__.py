@@ -119,7 +119,9 @@ def main() -> NoReturn:
         status = fail(str(error), EXIT_CODES.get(type(error), 1))
     except (click.Abort, KeyboardInterrupt):
         status = fail("stopped", 130)
-    except Exception:  # never 1, with which a gate says fail
+    except SystemExit:
+        raise
+    except BaseException:  # panics of the engine too; never 1, with which a gate says fail
         traceback.print_exc()
         status = fail("this is a defect of emscore: please report the lines above", 70)
     sys.exit(status)

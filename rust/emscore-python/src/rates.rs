@@ -22,6 +22,7 @@ pub fn score_values(
     let (values, bad) = py
         .detach(|| scores(column.array(), highest))
         .map_err(|error| InputError::new_err(error.to_string()))?;
+    py.check_signals()?; // the first use of numpy's interface panics where Ctrl-C falls into it
     Ok((values.into_pyarray(py), bad))
 }
 
