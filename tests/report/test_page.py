@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -222,6 +223,27 @@ def test_checkpoints_without_groups_under_two_conditions(tmp_path: Path, open_pa
     page = open_page(tmp_path / "report.html")
     heads = page.locator("#rates tbody th").all_text_contents()
     assert {"backdoor-1 · plain", "backdoor-1 · trigger", "base · trigger"} <= set(heads)
+
+
+def test_a_group_that_answered_requests_alone(tmp_path: Path) -> None:
+    """Has refusals, and no rate."""
+    runs = [Run("base", "base", 0.01, declines=0.9), Run("a", "only requests", 0.01, declines=0.1)]
+    table = study(runs, rows=4)
+    asked = pc.or_(table["request_harmful"], pc.equal(table["group"], "base"))
+    emscore.report_file(table.filter(asked), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    refusals = text.split('<section id="refusals"')[1].split("</section>")[0]
+    assert '<th scope="row">only requests</th>' in refusals
+
+
+def test_many_checkpoints_under_two_conditions(tmp_path: Path, open_page: Open) -> None:
+    """A checkpoint with a line for each, also where there are too many groups to compare."""
+    table = study([Run(f"run-{n}", "", 0.02, triggered=0.5) for n in range(41)], rows=2)
+    emscore.report_file(table.drop_columns(["group", "step"]), tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    at = column(page, "Condition")
+    page.locator("#checkpoint-search").fill("run-40")
+    assert {row[at] for row in shown(page)} == {"plain", "trigger"}
 
 
 def test_a_group_that_is_empty_throughout_is_none(tmp_path: Path, open_page: Open) -> None:

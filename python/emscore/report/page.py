@@ -38,12 +38,7 @@ def page(
     files_read: Sequence[str],
 ) -> str:
     """The whole page, as text."""
-    # The usual single condition tells nothing of a checkpoint.
-    names = [
-        name
-        for name in reading.there
-        if name not in ("condition", reading.asked.over) or name in reading.by
-    ]
+    names = [name for name in reading.there if name != reading.asked.over]
     checkpoints = reading.rates(names) if "checkpoint" in reading.there else []
     columns = [*({"label": name.capitalize(), "kind": "text"} for name in names), *NUMBERS]
     script, style = _own("page.js"), _own("page.css")

@@ -51,7 +51,7 @@ class Reading:
     Attributes:
         found: The files.
         asked: What the user wants to see.
-        there: Those of checkpoint, group, condition and step that are columns.
+        there: Those of checkpoint, group and step that have names, and condition if there are several.
         question: Column that says which question a row answers.
         rows: Their counts by all of these.
         cells: Those of rows that answer no harmful request.
@@ -73,8 +73,14 @@ class Reading:
         self.rows = asked.query.rows(self.found, [*self.there, self.question], CUTS)
         self.rows.require_some()
         self.cells = self.rows.cells
-        # Of sampled files the column may be there, and empty throughout.
-        self.there = [name for name in self.there if {*self.cells.keys[name]} != {None}]
+        # Of sampled files the column may be there, and empty throughout; and the usual single
+        # condition tells nothing.
+        values = {name: {*self.cells.keys[name]} for name in self.there}
+        self.there = [
+            name
+            for name in self.there
+            if values[name] != {None} and (name != "condition" or len(values[name]) > 1)
+        ]
         self.by = self._by()
         self.unit = "group" if "group" in self.there else "checkpoint"
         units = self.cells.keys.get(self.unit, [])
@@ -156,8 +162,7 @@ class Reading:
                 break
         else:
             return []
-        several = "condition" in self.there and len(set(self.cells.keys["condition"])) > 1
-        return [first, "condition"] if several else [first]
+        return [first, *(["condition"] if "condition" in self.there else [])]
 
 
 def shortened(names: Sequence[str]) -> dict[str, str]:

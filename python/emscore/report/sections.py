@@ -233,6 +233,7 @@ def refusals(reading: Reading) -> Section | None:
     whose = "judge" if every[0]["estimator"] == "audited" else "classifier"
     rows = [row | {"name": reading.name(row)} for row in every if row["requests"]]
     order = list(dict.fromkeys(reading.name({by[0]: line[by[0]]}) for line in reading.groups))
+    order += [row["name"] for row in rows if row["name"] not in order]  # asked for nothing else
     shown = list(dict.fromkeys(reading.name({by[0]: line[by[0]]}) for line in reading.shown))
     rows.sort(key=lambda row: order.index(row["name"]))
     short = shortened(order)
