@@ -51,7 +51,8 @@ class Reading:
     Attributes:
         found: The files.
         asked: What the user wants to see.
-        there: Those of checkpoint, group and step that have names, and condition if there are several.
+        there: Those of checkpoint, group and step that have names, and condition where there are
+            several.
         question: Column that says which question a row answers.
         rows: Their counts by all of these.
         cells: Those of rows that answer no harmful request.
