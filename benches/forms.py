@@ -38,9 +38,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-from emscore.distill.graph import HEAD_NAMES, Cpu, Gpu, State, drawn
+from emscore.distill.graph import Cpu, Gpu, State, drawn
 from emscore.distill.scorer import Scorer, Scores, fp16_logits, int8_logits
-from emscore.distill.shape import BINS
+from emscore.distill.shape import BINS, OUTPUTS
 from emscore.fidelity.metrics import Bools, pearson
 
 
@@ -90,7 +90,7 @@ def beside(modules: str) -> tuple[list[str], list[int] | int]:
     """The layers that share a matrix, and how `numpy.split` parts it."""
     if modules in ("heads", "bag.aligned"):
         prefix = "bag." if modules == "bag.aligned" else ""
-        return [prefix + name for name in HEAD_NAMES], [BINS, 2 * BINS]
+        return [prefix + name for name in OUTPUTS], [BINS, 2 * BINS]
     at = modules.removesuffix("qkv")
     layers = [at + n for n in ("query", "key", "value")] if at != modules else modules.split("+")
     return layers, len(layers)
