@@ -284,7 +284,7 @@ class Client:
         return content
 
 
-def token_count(usage: object, name: str | int) -> int | None:
+def token_count(usage: object, name: str) -> int | None:
     """A count in a reply's `usage`; None where there is none, or none that can be."""
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if type(count) is int and 0 <= count < 2**31 else None
