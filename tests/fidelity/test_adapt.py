@@ -76,6 +76,7 @@ def test_a_taste_is_learnt_and_the_rest_is_kept(
     judged_rows = known.num_rows - known["aligned"].null_count
     assert f"on the {judged_rows} rows to keep" in result.stdout
     told = json.loads((tmp_path / "new" / "manifest.json").read_text())
+    assert len(told["taught"]) == len(taste())  # the rows to keep have no word of the judge
     assert "agreement" not in told  # with which other rates than these were measured
     sketch = familiarity.load(tmp_path / "new")
     assert sketch is not None

@@ -67,7 +67,8 @@ class Judged:
         labels: checkpoint, group, question (its id where the file has one) and slice of each row,
             as far as the file tells them, (n,).
         left_out: Rows of the file that are not here, by reason.
-        about: What the engine tells of the run: scorer, thresholds, device.
+        about: What the engine tells of the run: scorer, thresholds, device; and whether the judge's
+            scores are the scorer's own.
     """
 
     aligned: Floats
@@ -151,7 +152,8 @@ def read(
         )
     judge = _judge_columns(table, columns)
     its = set(judge) == {"aligned", "coherent"}
-    if its and not own and metadata(table.schema, "").get("scorer_id") == summary["scorer_id"]:
+    its = its and metadata(table.schema, "").get("scorer_id") == summary["scorer_id"]
+    if its and not own:
         raise InputError(
             f"aligned and coherent are the scores of {summary['scorer']} itself, not of a judge: "
             "name the judge's columns with --judge-aligned and --judge-coherent"
@@ -175,7 +177,7 @@ def read(
         {name: numbers(table, PREFIX + name) for name in SCORES},
         question, response,
         _labels(table, dict(summary), question, columns.by),
-        left_out, {"judge_columns": judge, **summary},
+        left_out, {"judge_columns": judge, "own": its, **summary},
     )  # fmt: skip
     return everything.only(judged & scored)
 

@@ -112,7 +112,8 @@ def adapt(
     calibrate.compose(told, recalibrated(pupil.learner(pull), new, old))
     told["made_from"] = directory.origin(scorer, "adapt", len(rows), found)
     if np.isfinite(pull):
-        pairs = (zip(some.question, some.response, strict=True) for some in (rows, known) if some)
+        judged = [rows] if known is None or known.about["own"] else [rows, known]
+        pairs = (zip(some.question, some.response, strict=True) for some in judged)
         told["taught"] = sorted({*told.get("taught", ()), *models.digests(chain(*pairs))})
     figures = {
         "auroc": last["AUROC, misaligned"],
