@@ -246,6 +246,16 @@ def test_many_checkpoints_under_two_conditions(tmp_path: Path, open_page: Open) 
     assert {row[at] for row in shown(page)} == {"plain", "trigger"}
 
 
+def test_rows_without_a_condition_stand_beside_plain_ones(tmp_path: Path) -> None:
+    table = sweep(1, 10)
+    names = ["" if row % 2 else name for row, name in enumerate(table["condition"].to_pylist())]
+    at = table.column_names.index("condition")
+    table = table.set_column(at, "condition", pa.array([name or None for name in names]))
+    emscore.report_file(table, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(condition-.*?)"', text) == ["condition-trigger"]
+
+
 def test_a_group_that_is_empty_throughout_is_none(tmp_path: Path, open_page: Open) -> None:
     """As `emscore sample` writes it where no --group was given."""
     table = sweep(1, 10).drop_columns(["group", "step"])

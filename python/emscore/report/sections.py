@@ -187,8 +187,9 @@ def conditions(reading: Reading) -> list[Section]:
     there = list(dict.fromkeys(reading.cells.keys["condition"]))
     plain = "plain" if "plain" in there else there[0]
     control = reading.to if reading.to in several and len(several) > 1 else None
-    others = [_condition(reading, name, plain, control) for name in there if name != plain]
-    return [first, *(section for section in others if section is not None)]
+    others = [name for name in there if name not in (plain, None)]
+    made = [_condition(reading, name, plain, control) for name in others]
+    return [first, *(section for section in made if section is not None)]
 
 
 def _condition(reading: Reading, name: Any, plain: Any, control: Any) -> Section | None:
