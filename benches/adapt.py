@@ -22,6 +22,7 @@ import emscore
 from emscore.distill.data import HELD_CHECKPOINTS, MAIN_QUESTIONS
 from emscore.fidelity import judged
 from emscore.fidelity.judged import Judged
+from emscore.tuning import head
 from emscore.tuning.folds import agreement, folds
 from emscore.tuning.lesson import choose
 from emscore.tuning.pupil import Pupil
@@ -87,6 +88,7 @@ def curve(
     return found
 
 
+@head.ready()
 def main() -> None:
     """Prints a table for each question, and the mean over them."""
     parser = argparse.ArgumentParser(description=__doc__)
