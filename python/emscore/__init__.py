@@ -87,7 +87,8 @@ else:
         from importlib.util import find_spec
 
         # help() asks for all of them, and may not end with what emscore[report] would bring.
-        without = () if find_spec("altair") else ("plot", "report_file")
+        whole = all(map(find_spec, ("altair", "vl_convert")))
+        without = () if whole else ("plot", "report_file")
         return [name for name in __all__ if name not in without]
 
 

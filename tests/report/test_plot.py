@@ -111,9 +111,10 @@ def test_the_package_names_it() -> None:
     assert {"plot", "rates", "Scorer"} <= {*emscore.__all__} & {*dir(emscore)}
 
 
-def test_help_does_without_the_extra() -> None:
+@pytest.mark.parametrize("package", ["altair", "vl_convert"])
+def test_help_does_without_the_extra(package: str) -> None:
     """It asks for every name that there is."""
-    program = "import sys; sys.modules['altair'] = None; import emscore; help(emscore)"
+    program = f"import sys; sys.modules[{package!r}] = None; import emscore; help(emscore)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert "score_batch" in result.stdout

@@ -45,7 +45,7 @@ class Head:
 def ready() -> Iterator[None]:
     """What adapting needs is installed, and its products, which are small, keep to one thread.
 
-    Threads that wait for each other take up to fifty times as long, most where cores are shared.
+    Threads that wait for each other take up to eighteen times the CPU time, most on shared cores.
 
     Raises:
         ScorerError: Something is not installed.
