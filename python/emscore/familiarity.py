@@ -10,7 +10,6 @@ shares its telling words with one, and *foreign* otherwise.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -141,7 +140,7 @@ def load(scorer: str | os.PathLike[str]) -> Sketch | None:
         ScorerError: The sketch is missing or damaged.
     """
     folder = models.resolve(scorer)
-    told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    told = models.manifest(scorer)
     if "cascade" in told:  # its first scorer decides most rows, and knows less
         return load(folder.parent / told["cascade"]["first"])
     if ROLE not in told.get("files", {}):

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ._emscore import InputError, ScorerError
 
@@ -14,7 +15,7 @@ FOLDER = Path(__file__).parent / "scorers"
 
 def names() -> list[str]:
     """Names of the shipped scorers."""
-    return sorted(manifest.parent.name for manifest in FOLDER.glob("*/manifest.json"))
+    return sorted(path.parent.name for path in FOLDER.glob("*/manifest.json"))
 
 
 def resolve(model: str | os.PathLike[str] = DEFAULT) -> Path:
@@ -59,10 +60,23 @@ def find(wanted: str, model: str | os.PathLike[str] | None = None) -> Path | Non
     return resolve(model)
 
 
+def manifest(model: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a scorer says of itself.
+
+    Raises:
+        ScorerError: There is no such scorer, or its manifest cannot be read.
+    """
+    path = resolve(model) / "manifest.json"
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScorerError(f"{path} cannot be read: {error}") from error
+    return told
+
+
 def taught(scorer: Path) -> frozenset[str]:
     """Digests of the judged rows that refitted the network of a scorer in a directory."""
-    told = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
-    return frozenset(told.get("taught", ()))
+    return frozenset(manifest(scorer).get("taught", ()))
 
 
 def digests(pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -12,10 +12,10 @@ over checkpoints that the scorer was not trained on: the mean and the largest di
 from the judge's, and sd, the root of the mean squared one.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import models
 from .intervals import quantile, t_quantile
 
 KINDS = ("thresholded", "calibrated")
@@ -44,8 +44,7 @@ def scorer_errors(scorer: Path) -> dict[str, ScorerError]:
     Args:
         scorer: Its directory.
     """
-    manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
-    error = manifest.get("agreement", {}).get("rate_error", {})
+    error = models.manifest(scorer).get("agreement", {}).get("rate_error", {})
     return {
         kind: ScorerError(float(error[kind]["sd"]), error.get("checkpoints"))
         for kind in KINDS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -24,14 +23,10 @@ def manifest(scorer: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ScorerError: It cannot be read, or is that of a scorer without bins and calibration.
     """
-    folder = models.resolve(scorer)
-    try:
-        told: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ScorerError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
+    told = models.manifest(scorer)
     if "calibration" not in told or "edges" not in told:
         raise ScorerError(
-            f"{told.get('name', folder)} has no bins and calibration of its own (it is a cascade "
+            f"{told.get('name', scorer)} has no bins and calibration of its own (it is a cascade "
             "of other scorers): calibrate or adapt those"
         )
     return told
