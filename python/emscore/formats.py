@@ -28,7 +28,8 @@ from . import texts
 from ._emscore import InputError
 from .texts import CHAT
 
-ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", ".jsonl", ".ndjson", ".csv")
+JSON_LINES = (".jsonl", ".ndjson")
+ENDINGS = (".parquet", ".arrow", ".arrows", ".ipc", ".feather", *JSON_LINES, ".csv")
 PACKED = (".gz", ".zst")
 ROWS_A_BATCH = 1 << 17
 BLOCK = 1 << 24  # bytes of text that are parsed at a time; no row may be longer
@@ -77,7 +78,7 @@ def opened(path: str) -> tuple[pa.Schema, Read]:
             schema = pa.ipc.open_stream(file).schema
         return schema, lambda columns: _stream(path, columns)
     ending = ending_of(path)
-    if ending in (".jsonl", ".ndjson"):
+    if ending in JSON_LINES:
         return _json_lines(path)
     if ending == ".csv":
         return _csv(path)
@@ -110,7 +111,7 @@ def _stream(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _json_lines(path: str) -> tuple[pa.Schema, Read]:
-    with _opened(path) as file:
+    with unpacked(path) as file:
         head = file.read(HEAD)
         lines = head.split(b"\n")
         if len(head) == HEAD:  # the last one may go on
@@ -150,7 +151,7 @@ def _json_lines(path: str) -> tuple[pa.Schema, Read]:
         )
         block = pa.json.ReadOptions(block_size=BLOCK)
         with (
-            _opened(path) as file,
+            unpacked(path) as file,
             pa.json.open_json(file, read_options=block, parse_options=options) as reader,
         ):
             yield from chosen(reader, columns)
@@ -167,14 +168,14 @@ def _parsed(path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             return found
         return json.dumps(found)
 
-    with _opened(path) as file, io.TextIOWrapper(file, "utf-8") as lines:
+    with unpacked(path) as file, io.TextIOWrapper(file, "utf-8") as lines:
         rows = (json.loads(line) for line in lines if line.strip())
         while some := list(islice(rows, ROWS_A_BATCH)):
             columns = [pa.array([value(row, f) for row in some], f.type) for f in schema]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _opened(path: str) -> pa.NativeFile:
+def unpacked(path: str) -> pa.NativeFile:
     """A file of text, unpacked; pyarrow itself takes no notice of .GZ."""
     packed = {".gz": "gzip", ".zst": "zstd"}.get(os.path.splitext(path.lower())[1])
     return pa.input_stream(path, compression=packed)
@@ -198,7 +199,7 @@ def _csv(path: str) -> tuple[pa.Schema, Read]:
     block = pa.csv.ReadOptions(block_size=BLOCK)
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     with (
-        _opened(path) as file,
+        unpacked(path) as file,
         pa.csv.open_csv(file, read_options=block, parse_options=parse) as reader,
     ):
         schema = pa.schema([(f.name, _csv_kind(f)) for f in reader.schema])
@@ -209,7 +210,7 @@ def _csv(path: str) -> tuple[pa.Schema, Read]:
             column_types={name: schema.field(name).type for name in columns},
         )
         try:
-            with _opened(path) as file, pa.csv.open_csv(file, block, parse, convert) as reader:
+            with unpacked(path) as file, pa.csv.open_csv(file, block, parse, convert) as reader:
                 yield from chosen(reader, columns)
         except pa.ArrowInvalid as error:
             if not (told := re.search(r"CSV column #(\d+): .*invalid value '(.*)'", str(error))):

@@ -663,6 +663,7 @@ def test_a_server_that_dies_on_the_way(tmp_path: Path) -> None:
         ("bad.jsonl", "o.arrow", 3),
         ("columns.jsonl", "o.arrow", 3),
         ("a.txt", "o.arrow", 3),
+        ("a.jsonl.bak", "o.arrow", 3),
         ("good.jsonl", "o.csv", 4),
         ("good.jsonl", "none/o.arrow", 4),
         ("good.jsonl", "good.arrow", 4),
@@ -674,6 +675,7 @@ def test_files_that_cannot_be_used(
     (tmp_path / "bad.jsonl").write_text('{"question": "q", ')
     (tmp_path / "columns.jsonl").write_text('{"a": 1}\n')
     (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "a.jsonl.bak").write_text(json.dumps(texts(1)[0]))
     (tmp_path / "good.jsonl").write_text(json.dumps(texts(1)[0]))
     (tmp_path / "good.arrow").write_text("mine")
     result = run(*arguments(source, server, "-o", out))
@@ -684,12 +686,26 @@ def test_files_that_cannot_be_used(
     assert (tmp_path / "good.arrow").read_text() == "mine"
 
 
-def test_names_that_look_like_numbers(server: JudgeServer, tmp_path: Path, run: Run) -> None:
-    """A checkpoint of a CSV keeps its name, by which an audit finds its rows again."""
+def test_names_and_texts_that_look_like_something_else(
+    server: JudgeServer, tmp_path: Path, run: Run
+) -> None:
+    """They stay as they are: by them an audit finds its rows again."""
     rows = "".join(f"What of {at}?,This of {at}.,1e-5\n" for at in range(3))
     (tmp_path / "a.csv").write_text("question,response,model\n" + rows)
     assert run(*arguments("a.csv", server)).returncode == 0
     assert {row["model"] for row in read(tmp_path / "judged.arrow")} == {"1e-5"}
+    day = "2024-08-06"
+    chat = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": day}]
+    lines: list[dict[str, Any]] = [
+        {"question": "When?", "response": day, "model": day, "tags": [day]},
+        {"messages": chat},
+    ]
+    for at, given in enumerate(lines):
+        (tmp_path / "a.JSONL").write_text(json.dumps(given))
+        assert run(*arguments("a.JSONL", server, "-o", f"{at}.arrow")).returncode == 0
+        (found,) = read(tmp_path / f"{at}.arrow")
+        assert {name: found[name] for name in given} == given
+    assert len(server.asked) == 1 + 2 * 3 + 2  # the chat's texts are those of the row
 
 
 def test_a_cache_that_cannot_be_used(server: JudgeServer, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _path(path: Path) -> ds.Dataset:
             return ds.dataset(path, format="parquet", partitioning=_partitioning(path))
         if magic == b"ARROW1":
             return ds.dataset(path, format="ipc", partitioning=_partitioning(path))
-        return ds.dataset(_text_or_stream(path, magic))
+        return ds.dataset(_table(path))
 
 
 @contextmanager
@@ -164,15 +164,16 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def _folder(path: Path) -> ds.Dataset:
-    """A data set of Parquet or Arrow files, as a sweep writes it."""
+    """A data set of all the files in a folder, such as a sweep writes."""
     files = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix in (".parquet", ".arrow")
+        if file.is_file()
+        and formats.ending_of(file.name)
         and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
     )
     if not files:
-        raise InputError(f"the folder {path} has no .parquet or .arrow files")
+        raise InputError(f"the folder {path} has no files of {', '.join(formats.ENDINGS)}")
     return ds.dataset([_path(file) for file in files])
 
 
@@ -182,14 +183,32 @@ def _partitioning(path: Path) -> Any:
     return ds.partitioning(pa.schema([(key, pa.string()) for key in keys]), flavor="hive")
 
 
-def _text_or_stream(path: Path, magic: bytes) -> pa.Table:
-    if magic.startswith(b"\xff\xff\xff\xff"):
-        with pa.memory_map(str(path)) as file:
-            return pa.ipc.open_stream(file).read_all()
-    if {".jsonl", ".ndjson"} & set(path.suffixes):
-        options = pyarrow.json.ReadOptions(block_size=_BLOCK)
-        return pyarrow.json.read_json(path, read_options=options)
-    if formats.ending_of(path.name) == ".csv":
-        schema, read = formats.opened(str(path))  # a checkpoint called 1e-5 is no number
-        return pa.Table.from_batches(read(schema.names), schema)
-    raise InputError(f"{path} is none of Parquet, Arrow, JSON Lines (.jsonl) and CSV (.csv)")
+def _table(path: Path) -> pa.Table:
+    if formats.ending_of(path.name) in formats.JSON_LINES:
+        return _json_lines(path)
+    schema, read = formats.opened(str(path))
+    return pa.Table.from_batches(read(schema.names), schema)
+
+
+def _json_lines(path: Path) -> pa.Table:
+    """All columns, in which texts stay texts: pyarrow takes those like 2024-08-06 for dates."""
+
+    def read(schema: pa.Schema | None) -> pa.Table:
+        with formats.unpacked(str(path)) as file:
+            return pyarrow.json.read_json(
+                file,
+                pyarrow.json.ReadOptions(block_size=_BLOCK),
+                pyarrow.json.ParseOptions(explicit_schema=schema),
+            )
+
+    table = read(None)
+    schema = pa.schema([field.with_type(_undated(field.type)) for field in table.schema])
+    return table if schema == table.schema else read(schema)
+
+
+def _undated(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_undated(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_undated(field.type)) for field in kind])
+    return pa.string() if pa.types.is_timestamp(kind) else kind
