@@ -549,6 +549,27 @@ def test_an_adapter_that_an_interrupted_run_left_loaded(write: Write, tmp_path: 
         assert models(url) == {"base"}
 
 
+def test_an_adapter_that_the_server_forgets_meanwhile(write: Write, tmp_path: Path) -> None:
+    """As it does when it is restarted: the adapter is loaded again, and nothing asked twice."""
+    adapter(tmp_path / "x")
+    with servers.faulty(0, models="base", delay=0.02) as url:
+        server = {"adapters": True, "concurrency": 1}
+        path = write(url, [{"name": "x", "adapter": "x"}], server=server)
+        forgotten: set[str] = set()
+
+        def watch(state: State) -> None:
+            if state.rows == 3 and not forgotten:
+                forgotten.update(models(url) - {"base"})
+                body = json.dumps({"lora_name": min(forgotten)}).encode()
+                urlopen(f"{url}/unload_lora_adapter", body).close()
+
+        assert emscore.sweep_file(path, watch=watch)["failed"] == {}
+        told = servers.stats(url)
+        assert told["paths"]["load_lora_adapter"] == 2
+        assert sum(told["requests"].values()) == ROWS
+    assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["x"]))
+
+
 def test_adapters_need_an_endpoint_that_loads_them(
     url: str, write: Write, run: Run, tmp_path: Path
 ) -> None:

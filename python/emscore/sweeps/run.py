@@ -153,6 +153,7 @@ class _Place:
         listed: What it lists as served; None where it does not tell.
         failing: Checkpoints that it gives no answers of, while it answers.
         misses: How many of these came last, one after the other.
+        forgot: Adapters that it no longer knew on the way, as after a restart.
         usable: Whether it answers.
     """
 
@@ -160,6 +161,7 @@ class _Place:
     examiner: Examiner
     listed: frozenset[str] | None
     failing: set[str] = field(default_factory=set)
+    forgot: set[str] = field(default_factory=set)
     misses: int = 0
     usable: bool = True
 
@@ -253,6 +255,9 @@ class _Runner:
         others_come = await _others_come(error, place.server.endpoint)
         self.pending.appendleft(entry)
         if not place.usable:  # as another checkpoint has found
+            return
+        if entry.adapter and error.kind == "model" and entry.name not in place.forgot:
+            place.forgot.add(entry.name)  # its next turn loads it again
             return
         place.misses += others_come
         if not others_come:
