@@ -29,6 +29,8 @@ Chart: TypeAlias = alt.LayerChart | alt.FacetChart | alt.Chart
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3]]
 
+WIDTH = 720  # pixels, where there is no page to fill
+
 INK = {"light": "#1f2328", "dark": "#e6e8eb"}
 MUTED = {"light": "#59636e", "dark": "#9aa4af"}
 LINE = {"light": "#d9dee3", "dark": "#343b43"}
@@ -59,7 +61,7 @@ def theme(name: Theme) -> dict[str, Any]:
     return {
         "background": None,
         "font": FONT,
-        "view": {"stroke": None},
+        "view": {"stroke": None, "continuousWidth": WIDTH},
         "axis": {
             **text,
             "labelFontSize": 12,
@@ -385,10 +387,12 @@ def _series(
     channel: Any, series: str, mine: Sequence[Any], order: Sequence[Any] | None, **scale: Any
 ) -> Any:
     """A channel that tells series apart; the same domain for all of them makes one legend."""
+    room = 7 * min(max((len(str(name)) for name in mine), default=0), 32) + 40  # pixels of a name
+    columns = alt.ExprRef(f"max(1, floor(width / {room}))")
     return channel(
         _field(series) + ":N",
         scale=alt.Scale(domain=list(order or mine), **scale),
-        legend=alt.Legend(values=list(mine), symbolOpacity=1),
+        legend=alt.Legend(values=list(mine), symbolOpacity=1, columns=columns),
     )
 
 

@@ -1,7 +1,9 @@
 """Plots from Python, and as files."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -88,6 +90,24 @@ def test_columns_may_have_any_name(name: str, tmp_path: Path) -> None:
     assert "2,000" in (tmp_path / "steps.svg").read_text()
     emscore.plot.dots(rows, y=name, series=name).save(str(tmp_path / "dots.svg"))
     assert (tmp_path / "dots.svg").read_text().count("1000") > 1
+
+
+def test_a_legend_of_long_names_stays_in_the_picture(tmp_path: Path) -> None:
+    names = [f"a checkpoint with quite a long name, seed {seed}" for seed in range(8)]
+    rows = [ROWS[0] | {"group": name} for name in names]
+    emscore.plot.dots(rows, y="question", series="group").save(str(tmp_path / "dots.svg"))
+    picture = ElementTree.parse(tmp_path / "dots.svg").getroot()
+
+    def starts(part: ElementTree.Element, x: float = 0.0) -> Iterator[float]:
+        x += float(re.split(r"[(,]", part.get("transform", "translate(0,0)"))[1])
+        if (part.text or "").startswith("a checkpoint"):
+            yield x
+        for inner in part:
+            yield from starts(inner, x)
+
+    found = list(starts(picture))
+    assert len(found) == len(names)
+    assert max(found) + 220 <= float(picture.get("width", 0)) == emscore.plot.WIDTH
 
 
 def test_a_column_that_is_not_there_is_named() -> None:

@@ -19,7 +19,6 @@ const narrow = matchMedia("(max-width: 40rem)");
 
 function config() {
   const theme = structuredClone(data.themes[dark.matches ? "dark" : "light"]);
-  theme.legend.columns = narrow.matches ? 1 : 4;
   if (narrow.matches) theme.axis.labelLimit = 96;
   return theme;
 }

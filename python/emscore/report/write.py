@@ -5,6 +5,7 @@ from pathlib import Path
 
 import vl_convert
 
+from .. import plot
 from .._emscore import OutputError
 from ..files import writable, write_text
 from ..rates.definition import Denominator, require_confidence
@@ -18,7 +19,6 @@ from .sections import Section, sections
 
 EXAMPLES, EACH = 96, 8  # on a page; and of one kind and group
 SCALE = 2  # pixels of a PNG for each of the chart's
-WIDTH = 720
 
 
 def report_file(
@@ -102,7 +102,7 @@ def pictures(made: list[Section], folder: str | os.PathLike[str]) -> list[Path]:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for section in made:
             for one in section.plots:
-                width = WIDTH // 2 if len(section.plots) > 1 else WIDTH
+                width = plot.WIDTH // (2 if len(section.plots) > 1 else 1)
                 spec = one.chart.properties(width=width).to_dict()
                 png = vl_convert.vegalite_to_png(spec, scale=SCALE)
                 svg = vl_convert.vegalite_to_svg(spec)
