@@ -45,7 +45,8 @@ def render(card: dict[str, Any]) -> str:
     parts += [rate_error(card["rate_error"])] if card["rate_error"] else []
     parts += [cuts(card["cuts"]), calibration(card["calibration"]), bands(card["bands"])]
     parts += [examples(card["examples"])] if card["examples"] else []
-    return "\n\n".join([*parts, meaning(card)])
+    parts += [meaning(card)] + ([drift(card["drift"])] if "drift" in card else [])
+    return "\n\n".join(parts)
 
 
 def heading(card: dict[str, Any]) -> str:

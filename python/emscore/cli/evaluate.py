@@ -1,5 +1,7 @@
 """`emscore evaluate`: how well a scorer stands in for the judge, on rows that the judge scored."""
 
+from typing import Any
+
 import click
 
 from .options import device_options, judged_options
@@ -19,7 +21,9 @@ from .options import device_options, judged_options
 )
 @click.option("--check", is_flag=True, help="Exit with 1 when the judge is no longer the same.")
 @click.option(
-    "--card", metavar="FILE", help="Card that --check compares with. Default: SCORER/card.json."
+    "--card",
+    metavar="FILE",
+    help="Card, as --json prints it, that --check compares with. Default: SCORER/card.json.",
 )
 @click.option(
     "--resample",
@@ -45,30 +49,17 @@ from .options import device_options, judged_options
     help="Rows to show of what it gets most wrong, in either direction.",
 )
 @device_options
-@click.option("--json", "json_file", metavar="FILE", help="Write the card as JSON.")
-@click.option("--html", "html_file", metavar="FILE", help="Write the card as a page with plots.")
+@click.option("--html", metavar="FILE", help="Write the card as a page with plots.")
+@click.option("--json", "as_json", is_flag=True, help="Print the card as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors and the check.")
 def evaluate(
     scorer: str,
     labelled: tuple[str, ...],
-    question_column: str | None,
-    response_column: str | None,
-    judge_aligned: str | None,
-    judge_coherent: str | None,
-    by: str | None,
-    judge_again: str | None,
-    check: bool,
-    card: str | None,
-    resample: str | None,
-    replicates: int,
-    examples: int,
-    device: str,
-    threads: int | None,
-    cache: str | None,
-    json_file: str | None,
-    html_file: str | None,
+    html: str | None,
+    as_json: bool,
     quiet: bool,
-) -> None:
+    **how: Any,
+) -> int:
     """Scores the rows of LABELLED with SCORER and compares it with the judge's scores there.
 
     SCORER is the name of a scorer that ships, or a directory. LABELLED is what emscore score
@@ -82,41 +73,28 @@ def evaluate(
     alarm.
     """
     from contextlib import nullcontext
-    from typing import cast
 
     from .._emscore import InputError
-    from ..fidelity.bootstrap import Unit
-    from ..fidelity.card import Options
-    from ..fidelity.evaluate import Evaluation
-    from ..fidelity.judged import Columns
-    from ..files import writable, write_json, write_text
+    from ..fidelity.evaluate import evaluate as measure
+    from ..files import to_json, writable, write_text
     from . import card as text
     from .progress import progress
 
-    for file in filter(None, (json_file, html_file)):
-        writable(file, overwrite=True)
-    if html_file:
+    if html:
+        writable(html, overwrite=True)
         try:
             from ..fidelity.page import page
         except ModuleNotFoundError as error:
             raise InputError(str(error)) from error
-    columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
     with nullcontext(False) if quiet else progress() as how_far:
-        rows = Evaluation(
-            scorer, labelled, columns, judge_again, check, card,
-            device=device, threads=threads, cache=cache, progress=how_far,
-        )  # fmt: skip
-    made = rows.card(Options(cast("Unit | None", resample), replicates, examples=examples))
-    if not quiet:
-        click.echo(text.render(made))
-    if html_file:
-        write_text(html_file, page(made, text.render(made)))
-    if json_file:
-        write_json(json_file, made)
-    if check:
-        made["drift"] = rows.drift()
-        if json_file:
-            write_json(json_file, made)
-        click.echo(("" if quiet else "\n") + text.drift(made["drift"]))
-        if made["drift"]["alarm"]:
-            raise SystemExit(1)
+        card = measure(scorer, labelled, progress=how_far, **how)
+    if html:
+        write_text(html, page(card, text.render(card)))
+    drift = card.get("drift")
+    if as_json:
+        click.echo(to_json(card))
+    elif not quiet:
+        click.echo(text.render(card))
+    elif drift:
+        click.echo(text.drift(drift))
+    return int(bool(drift and drift["alarm"]))

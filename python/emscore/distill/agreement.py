@@ -1,6 +1,6 @@
 """The error of a scorer's rates, from its fidelity card into its manifest, where rates find it.
 
-    emscore evaluate SCORER LABELLED... --examples 0 --json CARD
+    emscore evaluate SCORER LABELLED... --examples 0 --json > CARD
     python -m emscore.distill.agreement SCORER CARD
 
 LABELLED must hold checkpoints that the scorer was not trained on. The scorer's id changes.

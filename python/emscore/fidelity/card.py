@@ -103,7 +103,7 @@ def make(
             which no scorer can pass.
 
     Returns:
-        Plain data, as `emscore evaluate --json` writes it. Every figure with an interval is a list
+        Plain data, as `emscore evaluate --json` prints it. Every figure with an interval is a list
         of estimate, lower and upper end; shares and rates lie between 0 and 1.
     """
     o = options or Options()

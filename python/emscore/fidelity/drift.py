@@ -147,7 +147,7 @@ def curve_in(card: str | os.PathLike[str], scorer_id: str) -> list[dict[str, flo
     """The calibration curve in a fidelity card.
 
     Args:
-        card: File that `emscore evaluate --json` wrote.
+        card: File with what `emscore evaluate --json` printed.
         scorer_id: Of the scorer that the card has to be of.
 
     Raises:
@@ -160,16 +160,17 @@ def curve_in(card: str | os.PathLike[str], scorer_id: str) -> list[dict[str, flo
         curve = [{name: float(line[name]) for name in names} for line in told["calibration"]]
     except OSError as error:
         raise InputError(
-            f"there is no card {card} to compare with ({error.strerror}): write one with emscore "
-            "evaluate --json, or give rows that were judged then and now with --judge-again"
+            f"there is no card {card} to compare with ({error.strerror}): make one with emscore "
+            f"evaluate ... --json > {card}, or give rows that were judged then and now with "
+            "--judge-again"
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{card} is no fidelity card: write one with emscore evaluate --json"
+            f"{card} is no fidelity card: make one with emscore evaluate ... --json > {card}"
         ) from error
     if about != scorer_id:
         raise InputError(
             f"{card} is the card of the scorer {about}, and this one is {scorer_id}: give its own "
-            "card, which emscore evaluate --json writes"
+            "card, which emscore evaluate --json prints"
         )
     return curve

@@ -9,7 +9,7 @@ from ..progress import Progress
 from ..scoring import Scorer
 from .bootstrap import Unit
 from .card import Options, make
-from .drift import Drift, against_card, curve_in, paired
+from .drift import against_card, curve_in, paired
 from .judged import Columns, judged_again, read, read_again
 
 Path = str | os.PathLike[str]
@@ -56,7 +56,7 @@ def evaluate(
         device: As in `score_batch`, and so are the others.
 
     Returns:
-        The card, as `emscore evaluate --json` writes it. Shares and rates are from 0 to 1; a figure
+        The card, as `emscore evaluate --json` prints it. Shares and rates are from 0 to 1; a figure
         with an interval is (estimate, low, high), NaN where there is none. slices: the agreement
         on all rows, and by the values of `by`; rates: the judge's rate, and how far the scorer's
         two are off, by checkpoint, question, group and length; rate_error: the same over
@@ -78,50 +78,13 @@ def evaluate(
     (2, 0.5)
     """
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
-    rows = Evaluation(
-        scorer, labelled, columns, judge_again, check, card,
-        device=device, threads=threads, cache=cache, progress=progress,
-    )  # fmt: skip
-    made = rows.card(Options(resample, replicates, examples=examples))
-    return made | {"drift": rows.drift()} if check else made
-
-
-class Evaluation:
-    """Judged rows that a scorer scored, and what is asked of them; arguments as in `evaluate`."""
-
-    def __init__(
-        self,
-        scorer: Path,
-        labelled: Data,
-        columns: Columns,
-        judge_again: Data = None,
-        check: bool = False,
-        card: Path | None = None,
-        *,
-        device: str = "auto",
-        threads: int | None = None,
-        cache: Path | None = None,
-        progress: bool | Progress | None = None,
-    ) -> None:
-        again = None if judge_again is None else read_again(judge_again, columns)
-        self.curve: list[dict[str, float]] = []
-        if check and again is None:
-            known = card or models.resolve(scorer) / "card.json"
-            self.curve = curve_in(known, models.scorer_id(scorer))
-        loaded = Scorer(scorer, device=device, threads=threads)
-        self.rows = read(loaded, labelled, columns, cache=cache, progress=progress)
-        self.both = None if again is None else judged_again(self.rows, again)
-
-    def card(self, options: Options) -> dict[str, Any]:
-        """The fidelity card."""
-        return make(self.rows, options, self.both)
-
-    def drift(self) -> Drift:
-        """Whether the judge has changed.
-
-        Raises:
-            InputError: The card that it is compared with knows none of the rows' probabilities.
-        """
-        if self.both:
-            return paired(*self.both)
-        return against_card(self.rows, self.curve)
+    again = None if judge_again is None else read_again(judge_again, columns)
+    curve = []
+    if check and again is None:
+        curve = curve_in(card or models.resolve(scorer) / "card.json", models.scorer_id(scorer))
+    loaded = Scorer(scorer, device=device, threads=threads)
+    rows = read(loaded, labelled, columns, cache=cache, progress=progress)
+    both = None if again is None else judged_again(rows, again)
+    drift = (paired(*both) if both else against_card(rows, curve)) if check else None
+    made = make(rows, Options(resample, replicates, examples=examples), both)
+    return made | {"drift": drift} if drift else made

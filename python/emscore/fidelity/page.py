@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from .. import plot  # says what to install where it is missing
 from ..words import cut
 
 LINES = 15  # checkpoints in a plot
@@ -21,9 +22,6 @@ def page(card: dict[str, Any], figures: str) -> str:
     Args:
         card: The card.
         figures: The same as text, to stand below the plots.
-
-    Raises:
-        ModuleNotFoundError: The plotting library is not installed.
     """
     scorer = card["scorer"]
     title = f"{escape(scorer['scorer'])} {scorer['scorer_id']}"
@@ -41,8 +39,6 @@ def svg(chart: Any) -> str:
     """A chart as text that a page can hold."""
     import vl_convert
 
-    from .. import plot
-
     spec = chart.properties(width=560).to_dict() | {"config": plot.theme("light")}
     return str(vl_convert.vegalite_to_svg(spec))
 
@@ -50,8 +46,6 @@ def svg(chart: Any) -> str:
 def charts(card: dict[str, Any]) -> dict[str, Any]:
     """The plots of a card, by heading."""
     import altair as alt
-
-    from .. import plot
 
     found: dict[str, Any] = {}
     shown = card["rates"].get("checkpoint", [])[:LINES]
