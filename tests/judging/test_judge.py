@@ -624,9 +624,11 @@ def test_the_wrong_model(server: JudgeServer, tmp_path: Path, run: Run) -> None:
     result = run(*arguments("a.jsonl", server))
     assert result.returncode == 9
     assert "'some-base-model'" in result.stderr
-    assert "--served-as" in result.stderr
-    assert run(*arguments("a.jsonl", server, "--served-as", server.model)).returncode == 0
-    assert read(tmp_path / "judged.arrow")[0]["judge_model"] == server.model
+    assert "correct --model, or say --served-as" in result.stderr
+    for mended in ("--model", "--served-as"):
+        command = arguments("a.jsonl", server, mended, server.model, "--overwrite")
+        assert run(*command).returncode == 0
+        assert read(tmp_path / "judged.arrow")[0]["judge_model"] == server.model
 
 
 @pytest.mark.parametrize(("status", "told"), [(401, "API key"), (404, "/v1")])
@@ -640,6 +642,7 @@ def test_a_server_that_refuses(
     assert told in result.stderr
     assert result.stderr.count("\n") == 1
     assert sum(server.asked.values()) == 1
+    assert not (tmp_path / "judged.arrow.journal").exists()
 
 
 def test_a_server_that_dies_on_the_way(tmp_path: Path) -> None:

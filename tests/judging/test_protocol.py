@@ -216,6 +216,13 @@ def test_answer() -> None:
     assert (said.prompt_tokens, said.completion_tokens) == (300, 1)
 
 
+def test_counts_that_are_none() -> None:
+    """A budget would take them for money."""
+    usage = {"prompt_tokens": True, "completion_tokens": 10**12}
+    said = protocol.answer({**reply(), "usage": usage})
+    assert said.prompt_tokens is said.completion_tokens is None
+
+
 def test_the_form_of_plain_completions() -> None:
     """As older servers of llama.cpp answer a chat."""
     old = {"tokens": ["85"], "top_logprobs": [{"85": -0.5, "90": -1.2}]}

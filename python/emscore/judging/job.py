@@ -13,6 +13,7 @@ from typing import Any, TypedDict, TypeVar
 import pyarrow as pa
 
 from .._emscore import InputError, __version__
+from ..errors import EndpointError, RequestFailed
 from ..progress import Progress
 from ..sampling.answers import PASSING
 from ..sampling.client import Client
@@ -125,7 +126,13 @@ class Job:
     async def judged(self, rows: Rows, schema: pa.Schema) -> AsyncGenerator[pa.RecordBatch, None]:
         """The rows in order, with what the judge says, in `schema`."""
         self.done = bytearray(len(rows))
-        await self.judge.prepare()
+        begun = self.ledger.spent.requests
+        try:
+            await self.judge.prepare()
+        except (EndpointError, RequestFailed):
+            if self._journal is not None and not begun:
+                self._journal.remove()  # a wrong name must not stand in the way of the right one
+            raise
         async with aclosing(_ahead(self._batches(rows, schema))) as batches:
             async for batch in batches:
                 for name, counts in (

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from ..sampling.client import token_count
+
 #: Tokens with their log-probabilities, as the server gave them.
 Top: TypeAlias = Sequence[tuple[str, float]]
 
@@ -121,15 +123,14 @@ def answer(reply: dict[str, Any]) -> Answer:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
     usage = reply.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
     return Answer(
         model=_text(reply.get("model")) or "",
         fingerprint=_text(reply.get("system_fingerprint")),
         text=_text(text) or "",
         finish_reason=_text(choice.get("finish_reason")),
         top=_top(choice.get("logprobs")),
-        prompt_tokens=_count(counts.get("prompt_tokens")),
-        completion_tokens=_count(counts.get("completion_tokens")),
+        prompt_tokens=token_count(usage, "prompt_tokens"),
+        completion_tokens=token_count(usage, "completion_tokens"),
     )
 
 
@@ -271,10 +272,6 @@ def _pairs(listed: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
         pairs.append((token, float(max(logprob, _NEVER))))
     total = math.fsum(probability for _, probability in _probabilities(pairs))
     return tuple(pairs) if total <= _EXCESS else ()
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _text(value: Any) -> str | None:
