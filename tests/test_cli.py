@@ -403,6 +403,23 @@ main()
     assert result.stderr.splitlines()[-1].endswith(told)
 
 
+def test_ctrl_c_while_the_commands_are_imported_is_one_line() -> None:
+    program = """
+import signal, sys
+
+class Stop:
+    def find_spec(self, name, *_):
+        if name == "emscore.cli.gate":
+            signal.raise_signal(signal.SIGINT)
+
+from emscore.__main__ import main
+sys.meta_path.insert(0, Stop())
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (130, "\nemscore: stopped\n")
+
+
 def test_values_of_options() -> None:
     assert [Dollars().convert(text, None, None) for text in ("20", "20usd", "$20")] == [20.0] * 3
     assert header("X-Key=env:KEY") == ("X-Key", "env:KEY")

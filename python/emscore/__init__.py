@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .tuning.calibrate import calibrate
 else:
     from importlib import import_module
+    from importlib.util import find_spec
 
     #: pyarrow and aiohttp take half a second to import: the command line's --help need not wait.
     _LAZY = {
@@ -84,12 +85,7 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():
-        from importlib.util import find_spec
-
-        # help() asks for all of them, and may not end with what emscore[report] would bring.
-        whole = all(map(find_spec, ("altair", "vl_convert")))
-        without = () if whole else ("plot", "report_file")
-        return [name for name in __all__ if name not in without]
+        return __all__
 
 
 __all__ = [
@@ -135,3 +131,7 @@ __all__ = [
     "sweep",
     "sweep_file",
 ]
+
+# help() and `import *` ask for all of them, and may not end with what emscore[report] would bring.
+if not TYPE_CHECKING and not all(map(find_spec, ("altair", "vl_convert"))):
+    __all__ = [name for name in __all__ if name not in ("plot", "report_file")]

@@ -1,5 +1,18 @@
-"""`python -m emscore` is the command `emscore`."""
+"""`emscore`, also as `python -m emscore`."""
 
-from .cli import main
+import sys
+from typing import NoReturn
 
-main()
+
+def main() -> NoReturn:
+    """Runs the command line, which takes a moment to import: Ctrl-C ends that quietly too."""
+    try:
+        from . import cli
+    except KeyboardInterrupt:
+        print("\nemscore: stopped", file=sys.stderr)
+        sys.exit(130)
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

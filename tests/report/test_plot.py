@@ -132,9 +132,14 @@ def test_the_package_names_it() -> None:
 
 
 @pytest.mark.parametrize("package", ["altair", "vl_convert"])
-def test_help_does_without_the_extra(package: str) -> None:
-    """It asks for every name that there is."""
-    program = f"import sys; sys.modules[{package!r}] = None; import emscore; help(emscore)"
+def test_all_names_come_without_the_extra(package: str) -> None:
+    program = f"""
+import sys
+sys.modules[{package!r}] = None
+from emscore import *
+import emscore
+help(emscore)
+"""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert "score_batch" in result.stdout
