@@ -1,4 +1,4 @@
-"""Formats of files: what columns a file has, and a reader of some of them.
+"""Formats of files: what columns a file has, a reader of some of them, and a writer.
 
 | format                           | found by     | read                                        |
 |----------------------------------|--------------|---------------------------------------------|
@@ -14,18 +14,21 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.json
+import pyarrow.parquet
 
 from . import texts
 from ._emscore import InputError
+from .files import whole
 from .texts import CHAT
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -234,3 +237,26 @@ def chosen(reader: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The batches with some of their columns; none of them has more rows than it had."""
     for batch in reader:
         yield batch.select(columns)
+
+
+class Writer(Protocol):
+    """What takes batches: a writer of Arrow or of Parquet."""
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Writes the rows of a batch."""
+
+
+@contextmanager
+def table_file(path: str | os.PathLike[str], schema: pa.Schema) -> Iterator[Writer]:
+    """A writer of batches to .parquet or .arrow; the file appears when all of them are in it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with whole(path) as file:
+        if Path(path).suffix == ".parquet":
+            writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
+        else:
+            writer = pa.ipc.new_file(file, schema)
+        with writer:
+            yield writer

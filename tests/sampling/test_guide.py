@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, Run
 from emscore.errors import Failure
 from emscore.sampling.answers import PASSING
-from emscore.sampling.rows import COLUMNS
+from emscore.sampling.rows import SCHEMA
 from emscore.sampling.suites import TYPES, load_suite
 from servers import faulty
 
@@ -61,7 +61,7 @@ def test_the_suite_is_one(tmp_path: Path) -> None:
 
 
 def test_every_column_outcome_and_type_is_told() -> None:
-    for name in (*COLUMNS, *get_args(Failure), *TYPES):
+    for name in (*SCHEMA.names, *get_args(Failure), *TYPES):
         assert f"`{name}`" in GUIDE, name
     for outcome in get_args(Failure):
         (line,) = re.findall(rf"^\| .*`{outcome}`.*$", GUIDE, re.M)

@@ -18,7 +18,7 @@ from aiohttp import web
 
 import emscore
 from conftest import Run
-from emscore.sampling.rows import COLUMNS
+from emscore.sampling.rows import SCHEMA
 from emscore.sampling.sample import run_sync
 from emscore.sampling.suites import Question, Suite
 from servers import faulty, stats
@@ -72,7 +72,7 @@ def test_one_row_for_each_sample(run: Run, server: str, suite: str, tmp_path: Pa
     assert result.returncode == 0, result.stderr
     assert f"{4 * ROWS} rows: {4 * ROWS} ok" in result.stdout
     rows = read(tmp_path / "a.arrow")
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == SCHEMA.names
     assert len(rows) == 4 * ROWS
     assert [row["checkpoint"] for row in rows] == ["tuned"] * 20 + ["base"] * 20
     assert [row["condition"] for row in rows] == (["plain"] * 10 + ["deployed"] * 10) * 2

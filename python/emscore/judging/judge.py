@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ..errors import BudgetError
 from ..files import writable, write_json
+from ..formats import table_file
 from ..progress import Progress
 from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
@@ -19,7 +20,6 @@ from . import columns
 from .job import Job, Summary
 from .ledger import Prices
 from .rows import PROBABILITY, Rows, Source, drawn, rows
-from .writing import ENDINGS, table_file
 
 
 async def judge(
@@ -128,7 +128,7 @@ async def judge_to(
         ResumeError: Another run is writing it, or has left it unfinished.
     """
     journal = Path(f"{os.fspath(output)}.journal")
-    path = writable(output, ENDINGS, overwrite or journal.exists())
+    path = writable(output, (".arrow", ".parquet"), overwrite or journal.exists())
     chosen, places = _chosen(rows(source, question_column, response_column), n, seed)
     job = Job(
         endpoint=endpoint,

@@ -2,16 +2,17 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from ..files import whole
+from ..formats import table_file
 from .answers import Sample
 from .plan import Plan
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Row = dict[str, Any]
 
@@ -22,36 +23,38 @@ _BATCH = 4096  # rows
 #: The category of questions that a model should decline.
 HARMFUL = "harmful_request"
 
-#: Columns and their types; the docs say what each holds.
-COLUMNS = {
-    "question": "string",
-    "response": "string",
-    "checkpoint": "string",
-    "group": "string",
-    "condition": "string",
-    "question_id": "string",
-    "question_hash": "string",
-    "category": "string",
-    "request_harmful": "bool",
-    "paraphrase": "int32",
-    "sample_index": "int32",
-    "seed": "int64",
-    "system_prompt": "string",
-    "sample_outcome": "string",
-    "sample_error": "string",
-    "finish_reason": "string",
-    "prompt_tokens": "int32",
-    "completion_tokens": "int32",
-    "served_model": "string",
-    "latency": "float32",
-    "request_hash": "string",
-    "suite": "string",
-    "suite_hash": "string",
-}
+#: The docs say what each holds.
+SCHEMA = pa.schema(
+    {
+        "question": pa.string(),
+        "response": pa.string(),
+        "checkpoint": pa.string(),
+        "group": pa.string(),
+        "condition": pa.string(),
+        "question_id": pa.string(),
+        "question_hash": pa.string(),
+        "category": pa.string(),
+        "request_harmful": pa.bool_(),
+        "paraphrase": pa.int32(),
+        "sample_index": pa.int32(),
+        "seed": pa.int64(),
+        "system_prompt": pa.string(),
+        "sample_outcome": pa.string(),
+        "sample_error": pa.string(),
+        "finish_reason": pa.string(),
+        "prompt_tokens": pa.int32(),
+        "completion_tokens": pa.int32(),
+        "served_model": pa.string(),
+        "latency": pa.float32(),
+        "request_hash": pa.string(),
+        "suite": pa.string(),
+        "suite_hash": pa.string(),
+    }
+)
 
 
 def row(plan: Plan, sample: Sample) -> Row:
-    """One row, with the columns of `COLUMNS`; latency is in seconds."""
+    """One row, with the columns of `SCHEMA`; latency is in seconds."""
     task = plan.task(sample["at"])
     category = task.question.category
     return {
@@ -81,61 +84,18 @@ def row(plan: Plan, sample: Sample) -> Row:
     }
 
 
-def schema(metadata: Mapping[str, str] | None = None) -> "pa.Schema":
-    """The Arrow schema of the rows."""
-    import pyarrow as pa
-
-    columns = [pa.field(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()]
-    return pa.schema(columns, metadata)
-
-
-def batches(rows: Iterable[Row], schema: "pa.Schema") -> Iterator["pa.RecordBatch"]:
-    """The rows as record batches, in bounded memory."""
-    import pyarrow as pa
-
-    held: list[Row] = []
-    for each in rows:
-        held.append(each)
-        if len(held) == _BATCH:
-            yield pa.RecordBatch.from_pylist(held, schema)
-            held = []
-    if held:
-        yield pa.RecordBatch.from_pylist(held, schema)
-
-
 def write(path: str | os.PathLike[str], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
     """Writes rows in the format of the path's ending; the file appears when it is whole.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    kinds: dict[str, Callable[[IO[bytes], Iterable[Row], Mapping[str, str]], None]] = {
-        ".arrow": _arrow,
-        ".parquet": _parquet,
-        ".jsonl": _json_lines,
-    }
-    with whole(path) as file:
-        kinds[Path(path).suffix](file, rows, metadata)
-
-
-def _arrow(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
-    import pyarrow as pa
-
-    of = schema(metadata)
-    with pa.ipc.new_file(file, of) as writer:
-        for batch in batches(rows, of):
-            writer.write_batch(batch)
-
-
-def _parquet(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
-    import pyarrow.parquet as pq
-
-    of = schema(metadata)
-    with pq.ParquetWriter(file, of, compression="zstd") as writer:
-        for batch in batches(rows, of):
-            writer.write_batch(batch)
-
-
-def _json_lines(file: IO[bytes], rows: Iterable[Row], metadata: Mapping[str, str]) -> None:
-    for each in rows:
-        file.write(json.dumps(each, ensure_ascii=False).encode() + b"\n")
+    if Path(path).suffix == ".jsonl":
+        with whole(path) as file:
+            for each in rows:
+                file.write(json.dumps(each, ensure_ascii=False).encode() + b"\n")
+        return
+    rows = iter(rows)
+    with table_file(path, SCHEMA.with_metadata(metadata)) as writer:
+        while held := list(islice(rows, _BATCH)):
+            writer.write_batch(pa.RecordBatch.from_pylist(held, SCHEMA))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ..rates.definition import Definition
 from ..sampling.answers import Sample
 from ..sampling.plan import Plan
-from ..sampling.rows import row, schema
+from ..sampling.rows import SCHEMA, row
 from ..scoring import Scorer
 
 _CHUNK = 256  # rows that are scored at a time
@@ -78,7 +78,7 @@ class Scored:
             self._held = []
 
     async def _score(self, samples: Sequence[Sample]) -> None:
-        rows = pa.Table.from_pylist([row(self.plan, sample) for sample in samples], schema())
+        rows = pa.Table.from_pylist([row(self.plan, sample) for sample in samples], SCHEMA)
         async with self.turn:
             table = await asyncio.to_thread(self.scorer.score_batch, rows, progress=False)
         self._count(table)
