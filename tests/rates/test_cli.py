@@ -129,6 +129,13 @@ def test_the_lens(folder: Path, run: Run) -> None:
     assert "<33" in result.stdout
 
 
+def test_an_audit_is_drawn_to_what_the_judge_reads(folder: Path, run: Run) -> None:
+    result = run("audit", "draw", "scored.parquet", "--rows", "40", "-o", "audit.json")
+    assert result.returncode == 4
+    assert "audit.json has to end in .parquet, .arrow, .csv or .jsonl" in result.stderr
+    assert [path.name for path in folder.iterdir()] == ["scored.parquet"]
+
+
 def test_standard_input_that_is_no_stream() -> None:
     command = [sys.executable, "-m", "emscore", "rates", "-"]
     ended = subprocess.run(command, input="a,b\n1,2\n", capture_output=True, text=True)

@@ -87,17 +87,18 @@ def plan(
 def draw(scored: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:
     """Draws the rows that emscore audit plan plans, with the chance that each had to be drawn.
 
-    OUT has their columns, audit_probability and audit_stratum. Then:
+    Say one of --width, --budget and --rows. OUT has their columns, audit_probability and
+    audit_stratum. Then:
 
     \b
       emscore judge OUT -o judged.parquet ...
       emscore rates SCORED --audit judged.parquet
     """
     from ..files import writable
-    from ..rates.output import ENDINGS, write
+    from ..rates.output import write
     from ..rates.plan import PRICE, audit_draw
 
-    writable(output, ENDINGS, overwrite)
+    writable(output, (".parquet", ".arrow", ".csv", ".jsonl"), overwrite)  # which the judge reads
     table = audit_draw(scored, **asked(options))
     write(table, output, overwrite)
     cost = table.num_rows * (options["price"] or PRICE)

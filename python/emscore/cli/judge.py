@@ -15,7 +15,7 @@ from .sample import INCOMPLETE
     "-o", "--output", required=True, metavar="OUT", help="File to write: .arrow or .parquet."
 )
 @endpoint_options
-@click.option("--model", required=True, metavar="NAME", help="The judge's name there.")
+@click.option("--model", required=True, metavar="NAME", help="The judge's name on the server.")
 @click.option(
     "--served-as",
     metavar="NAME",

@@ -254,7 +254,7 @@ endpoint_options = together(
     click.option(
         "--timeout",
         type=POSITIVE,
-        default=600.0,
+        default=600,
         show_default=True,
         metavar="S",
         help="Seconds for one request.",

@@ -22,7 +22,7 @@ INCOMPLETE = 12
     required=True,
     multiple=True,
     metavar="NAME",
-    help="Its name on the server. May be repeated.",
+    help="Name of a checkpoint on the server. May be repeated.",
 )
 @click.option("--group", metavar="NAME", help="What they all were trained on.")
 @click.option(
@@ -32,7 +32,9 @@ INCOMPLETE = 12
     metavar="OUT",
     help="File to write: .arrow, .parquet or .jsonl.",
 )
-@click.option("--suite", metavar="FILE", help="Default: emscore's own, see `emscore suites`.")
+@click.option(
+    "--suite", metavar="FILE", help="The questions. Default: emscore's own, see `emscore suites`."
+)
 @click.option(
     "--samples",
     type=click.IntRange(1),
