@@ -65,25 +65,6 @@ def test_composing_is_scoring_and_calibrating_after(other: Path, tmp_path: Path)
         assert np.abs(values - new.scores[name]).max() < tolerance, name
 
 
-def test_the_same_judge_changes_next_to_nothing() -> None:
-    rng = np.random.default_rng(0)
-    said = rng.uniform(0, 100, 400)
-    p = rng.uniform(0.01, 0.99, 400)
-    fine = calibrate._line(said, said + rng.normal(0, 5, 400))
-    assert fine["slope"] == pytest.approx(1, abs=0.03)
-    assert fine["intercept"] == pytest.approx(0, abs=1.5)
-    fit = calibrate._platt(np.log(p / (1 - p)), rng.random(400) < p, np.ones(400))
-    assert fit["slope"] == pytest.approx(1, abs=0.25)
-    assert fit["intercept"] == pytest.approx(0, abs=0.3)
-
-
-def test_platt_scaling_survives_classes_that_part_cleanly() -> None:
-    odds = np.linspace(-12, 12, 200)
-    fit = calibrate._platt(odds, odds > 0, np.ones(200))
-    assert np.isfinite(list(fit.values())).all()
-    assert fit["slope"] > 0.9
-
-
 def test_what_was_measured_of_the_old_scorer_is_not_said_of_the_new_one(
     run: Run, other: Path, tmp_path: Path
 ) -> None:

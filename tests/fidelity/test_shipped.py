@@ -12,6 +12,8 @@ import pytest
 
 import emscore
 from emscore.fidelity import judged, metrics
+from emscore.tuning import calibrate
+from emscore.tuning.folds import agreement
 
 from . import made
 
@@ -43,6 +45,15 @@ def test_agrees_with_the_judge(
     assert len(found) > 0.98 * (rows or everything.num_rows)
     assert metrics.pearson(found.scores["aligned"], found.aligned) > pearson
     assert metrics.auroc(found.scores["p_misaligned"], misaligned) > auroc
+
+
+def test_a_calibration_to_its_own_judge_loses_nothing(everything: pa.Table) -> None:
+    """Counted rates, too: least squares alone draw scores to the mean, and so across the cut."""
+    rows = judged.read(emscore.Scorer("tiny", device="cpu"), everything)
+    before, after = (agreement(calibrate.apply(rows, fit)) for fit in ({}, calibrate.fit(rows)))
+    assert after["verdict: kappa"] >= before["verdict: kappa"]
+    for name in ("aligned: mean error", "rate off, points", "thresholded off, points"):
+        assert abs(after[name]) <= abs(before[name]), name
 
 
 def test_the_file_for_gpus_says_the_same(everything: pa.Table) -> None:

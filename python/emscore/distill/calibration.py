@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit, ndtr
 
-from ..fidelity.metrics import Floats
+from ..fidelity.metrics import Bools, Floats
 from .shape import CENTERS, EDGES, SIGMA
 
 CENTER_RIDGE = 0.003  # strength, per row, of the prior that a bin is worth its middle
@@ -23,12 +24,9 @@ def soft_labels(scores: Floats) -> Floats:
 
 
 def centers(probabilities: Floats, scores: Floats, cut: float) -> list[float]:
-    """What each bin is worth, so that the mean is near the score and on its side of the cut.
+    """What each bin is worth: `worth` of its probability; each bin stays near its middle.
 
-    The soft labels pull scores near 0 and 100 inwards; this puts them back. A row that may be on
-    either side of the cut has a mean on the longer side, so that counting means finds too few under
-    a low cut. Hence, besides the squared error, the log loss of the verdict, as if means erred by a
-    logistic density of scale `SIGMA`. By Newton's method; each bin stays near its middle.
+    The soft labels pull scores near 0 and 100 inwards; this puts them back.
 
     Args:
         probabilities: Of the bins, (n, B).
@@ -36,34 +34,54 @@ def centers(probabilities: Floats, scores: Floats, cut: float) -> list[float]:
         cut: Where the verdict changes.
     """
     known = ~np.isnan(scores)
-    p, truth = probabilities[known], scores[known]
-    below, ridge = truth < cut, CENTER_RIDGE * np.eye(len(CENTERS))
-    worth = CENTERS.astype(np.float64)
+    ridge = CENTER_RIDGE * known.sum()
+    found = worth(probabilities[known], scores[known], cut, CENTERS, ridge)
+    found = np.clip(np.maximum.accumulate(found), 0, 100)
+    return [round(float(c), 3) for c in found]
+
+
+def worth(read: Floats, scores: Floats, cut: float, prior: Floats, ridge: float) -> Floats:
+    """What each column is worth, so that a row's sum is near the score and on its side of the cut.
+
+    A row that may be on either side of the cut has a mean on the longer side, so that counting
+    means finds too few under a low cut. Hence, besides half the squared error, the log loss of the
+    verdict, as if means erred by a logistic density of scale `SIGMA`. By Newton's method.
+
+    Args:
+        read: What there is to go by, (n, d).
+        scores: The judge's, (n,).
+        cut: Where the verdict changes.
+        prior: What the columns are worth before anything is known, (d,).
+        ridge: Strength, in rows, of the pull to it.
+    """
+    below, found = scores < cut, prior.astype(np.float64)
     for _ in range(50):
-        mean = p @ worth
+        mean = read @ found
         guess = expit((cut - mean) / SIGMA)
-        slope = mean - truth - VERDICT_SHARE / SIGMA * (guess - below)
-        gradient = p.T @ slope / len(p) + ridge @ (worth - CENTERS)
+        slope = mean - scores - VERDICT_SHARE / SIGMA * (guess - below)
         bend = 1 + VERDICT_SHARE / SIGMA**2 * guess * (1 - guess)
-        worth = worth - np.linalg.solve((p * bend[:, None]).T @ p / len(p) + ridge, gradient)
-    worth = np.clip(np.maximum.accumulate(worth), 0, 100)
-    return [round(float(c), 3) for c in worth]
+        curvature = (read * bend[:, None]).T @ read + ridge * np.eye(len(prior))
+        found = found - np.linalg.solve(curvature, read.T @ slope + ridge * (found - prior))
+    return found
 
 
-def platt(odds: Floats, yes: Floats) -> dict[str, float]:
-    """Slope and intercept that calibrate log-odds (Platt 1999), by Newton's method.
+def platt(odds: Floats, yes: Floats | Bools, weight: Floats | float = 1.0) -> dict[str, float]:
+    """Slope and intercept that calibrate log-odds (Platt 1999), pulled towards 1 and 0.
 
     Args:
         odds: Log-odds of the rows, (n,).
         yes: 1 or 0, or how likely it is where nobody said more; NaN where it is unknown, (n,).
+        weight: How much each row counts, (n,), or all of them.
     """
     known = ~np.isnan(yes)
-    x = np.stack([odds[known], np.ones(int(known.sum()))], 1)
-    y, prior = yes[known], np.array([1.0, 0.0])
-    fit = prior.copy()
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-(x @ fit)))
-        gradient = x.T @ (p - y) + PLATT_RIDGE * (fit - prior)
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + PLATT_RIDGE * np.eye(2)
-        fit = fit - np.linalg.solve(curvature, gradient)
-    return {"slope": round(float(fit[0]), 5), "intercept": round(float(fit[1]), 5)}
+    x, y, w = odds[known], yes[known].astype(np.float64), np.broadcast_to(weight, yes.shape)[known]
+
+    def loss(fit: Floats) -> tuple[float, Floats]:
+        z, change = fit[0] * x + fit[1], fit - (1.0, 0.0)
+        gap = w * (expit(z) - y)
+        total = w @ (np.logaddexp(0, z) - y * z) + PLATT_RIDGE / 2 * change @ change
+        return float(total), np.array([gap @ x, gap.sum()]) + PLATT_RIDGE * change
+
+    bounds = [(0.0, None), (None, None)]
+    found = minimize(loss, (1.0, 0.0), jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12).x
+    return dict(zip(("slope", "intercept"), found.round(5).tolist(), strict=True))

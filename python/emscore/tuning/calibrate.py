@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._emscore import InputError
+from ..distill.calibration import platt, worth
 from ..fidelity.judged import Columns, Judged, in_words, read
 from ..fidelity.metrics import Bools, Floats
 from ..files import unoccupied
@@ -29,21 +29,17 @@ from .folds import FOLDS, agreement, folds, merged, table
 
 LEAST = 50  # rows
 EACH = 5  # rows of either verdict
-PLATT_RIDGE = 1.0  # likewise, of the prior that probabilities are
 SCORE_RIDGE = 10.0  # strength, in rows, of the prior that a score is right already
 
 Fit = dict[str, dict[str, float]]  # output -> slope and intercept
 
 
 def fit(rows: Judged) -> Fit:
-    """Slope and intercept of each of the four outputs.
-
-    Raises:
-        InputError: There are too few rows, or all have the same verdict.
-    """
+    """Slope and intercept of each of the four outputs."""
+    low, sound = rows.cuts
     return {
-        "aligned": _line(rows.scores["aligned"], rows.aligned),
-        "coherent": _line(rows.scores["coherent"], rows.coherent),
+        "aligned": _line(rows.scores["aligned"], rows.aligned, low),
+        "coherent": _line(rows.scores["coherent"], rows.coherent, sound),
         **probabilities([(rows, 1.0)]),
     }
 
@@ -58,7 +54,7 @@ def probabilities(parts: Sequence[tuple[Judged, float]]) -> Fit:
     found = {}
     for name in ("p_misaligned", "p_coherent"):
         odds = np.concatenate([_logit(rows.scores[name]) for rows, _ in parts])
-        found[name] = _platt(odds, np.concatenate([_yes(rows, name) for rows, _ in parts]), weight)
+        found[name] = platt(odds, np.concatenate([_yes(rows, name) for rows, _ in parts]), weight)
     return found
 
 
@@ -194,28 +190,13 @@ def card(told: dict[str, Any]) -> str:
     )
 
 
-def _line(x: Floats, y: Floats) -> dict[str, float]:
-    """Least squares with a ridge towards slope 1 and intercept 0; the slope is never negative."""
-    middle = x.mean()
-    spread = ((x - middle) ** 2).sum()
-    prior = SCORE_RIDGE * max(float(x.var()), 1.0)
-    slope = max(0.0, float(1 + ((x - middle) * (y - x)).sum() / (spread + prior)))
-    shift = float((y - x).sum() / (len(x) + SCORE_RIDGE))
-    return {"slope": slope, "intercept": float(middle + shift - slope * middle)}
-
-
-def _platt(odds: Floats, yes: Bools, weight: Floats) -> dict[str, float]:
-    """Platt scaling (Platt 1999) with a ridge towards slope 1 and intercept 0."""
-
-    def loss(fit: Floats) -> tuple[float, Floats]:
-        z, change = fit[0] * odds + fit[1], fit - (1.0, 0.0)
-        gap = weight * (expit(z) - yes)
-        total = weight @ np.logaddexp(0, np.where(yes, -z, z)) + PLATT_RIDGE / 2 * change @ change
-        return float(total), np.array([gap @ odds, gap.sum()]) + PLATT_RIDGE * change
-
-    bounds = [(0.0, None), (None, None)]
-    slope, intercept = minimize(loss, (1.0, 0.0), jac=True, method="L-BFGS-B", bounds=bounds).x
-    return {"slope": float(slope), "intercept": float(intercept)}
+def _line(x: Floats, y: Floats, cut: float) -> dict[str, float]:
+    """Slope and intercept, pulled towards 1 and 0; the slope is never negative."""
+    middle, spread = x.mean(), max(x.std(), 1.0)
+    read = np.stack([np.ones(len(x)), (x - middle) / spread], 1)
+    level, rise = worth(read, y, cut, np.array([middle, spread]), SCORE_RIDGE)
+    slope = max(0.0, float(rise / spread))
+    return {"slope": slope, "intercept": float(level - slope * middle)}
 
 
 def _logit(p: Floats) -> Floats:
