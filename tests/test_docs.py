@@ -5,14 +5,16 @@ import json
 import re
 import shlex
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 
 import emscore.scoring
 import emscore.texts
 from conftest import ROOT, Run
-from emscore.cli import table
+from emscore.cli import cli
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -54,13 +56,29 @@ def test_readme_commands_print_what_the_readme_says(examples: Path, run: Run) ->
     assert commands
 
 
+def test_every_command_of_the_guides_is_understood() -> None:
+    lines = []
+    for guide in (ROOT / "README.md", ROOT / "DEVELOP.md", *ROOT.glob("docs/*.md")):
+        text = guide.read_text(encoding="utf-8").replace("\\\n", " ")
+        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```$", text, re.M | re.S):
+            lines += re.findall(r"^(?:\$ )?emscore (?!.* \.\.\.)(.*)", block, re.M)
+    assert len(lines) > 50
+    for line in lines:
+        command: click.Command = cli
+        words = shlex.split(line, comments=True)
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        with suppress(click.exceptions.Exit):  # of --help
+            command.make_context(line, words)
+
+
 def without_numbers(text: str) -> list[str]:
     """The lines, sorted, without what depends on the scorer and the machine: every number."""
     text = re.sub(r"\b[0-9a-f]{16}\b|[\d.,]+%?", "#", text)
     return sorted(" ".join(line.split()) for line in text.strip().splitlines())
 
 
-@pytest.mark.parametrize("module", [emscore, emscore.scoring, emscore.texts, table])
+@pytest.mark.parametrize("module", [emscore, emscore.scoring, emscore.texts])
 def test_docstrings(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted
