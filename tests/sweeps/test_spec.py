@@ -121,7 +121,7 @@ def test_what_is_wrong_with_checkpoints(
         ({"endpoints": []}, 3, "endpoints must be tables [[endpoints]], one at least"),
         ({"suites": []}, 3, "suites must be a list of paths"),
         ({"temperature": -1}, 3, "temperature must be a number from 0 on"),
-        ({"prices": {"prompt": -1, "completion": 1}}, 3, "prompt of [prices] must be"),
+        ({"prices": {"prompt": -1, "completion": 1}}, 3, "a price must be a number"),
         ({"parameters": {"max_tokens": "abc"}}, 10, "max_tokens must be a number from 1 on"),
         ({"conditions": [{"name": "a"}, {"name": "a"}]}, 10, "'a' is given twice"),
         ({"conditions": [{"name": "a", "format": "xml"}]}, 10, "json or python"),

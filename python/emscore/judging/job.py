@@ -78,7 +78,7 @@ class Job:
     ) -> None:
         if budget is not None and prices is None:
             raise InputError("a budget needs prices: those of a million prompt and answer tokens")
-        self.endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+        self.client = Client(endpoint)
         self.model = model
         given = suite is None or isinstance(suite, Suite)
         self.prompts = Prompts(suite if given else load_suite(suite))  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ class Job:
                 self._journal = stack.enter_context(journal)
             self.ledger = Ledger(self._journal, self._prices or Prices(), self._budget)
             answers = stack.enter_context(Answers(self._cache))
-            client = await stack.enter_async_context(Client(self.endpoint))
+            client = await stack.enter_async_context(self.client)
             self.judge = Judge(client, self.model, answers, self.ledger, served_as=self._served_as)
             self._stack = stack.pop_all()
         return self
@@ -154,7 +154,7 @@ class Job:
             "passing": self.passing,
             "judge": self.model,
             "models": sorted(self.models),
-            "endpoint": self.endpoint.url,
+            "endpoint": self.client.endpoint.url,
             "suite": self.prompts.name,
             "prompts": self.prompts.hash,
             "score_types": dict(self.score_types.most_common()),

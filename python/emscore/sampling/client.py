@@ -55,8 +55,8 @@ class Client:
     Retry-After or the server's load (see `Window`) hold them up.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint | str) -> None:
+        self.endpoint = endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self.window = Window(endpoint.concurrency)
         self.sent = 0
         """Attempts so far, of all requests."""

@@ -65,7 +65,7 @@ async def sample(endpoint: Endpoint | str, plan: Plan) -> AsyncGenerator[Row, No
     Raises:
         EndpointError: The endpoint cannot be used.
     """
-    async with Client(_endpoint(endpoint)) as client:
+    async with Client(endpoint) as client:
         requests = plan.requests(lambda at: True)
         async with aclosing(stream(Sampler(client, plan), requests)) as arriving:
             async for samples in arriving:
@@ -108,10 +108,10 @@ async def sample_to(
     started = monotonic()
     path = Path(f"{os.fspath(output)}.journal")
     writable(output, ENDINGS, overwrite or path.exists())
-    server = _endpoint(endpoint)
+    client = Client(endpoint)
     with Journal(path, plan.identity()) as journal:
-        run = Run(plan, journal, server.url)
-        async with Client(server) as client:
+        run = Run(plan, journal, client.endpoint.url)
+        async with client:
             if progress:  # from here on: checks may take their time
                 progress(run.resumed, len(plan), 0)
             if checks:
@@ -124,7 +124,6 @@ async def sample_to(
                     if progress and monotonic() - reported > SECONDS_A_REPORT:
                         reported = monotonic()
                         progress(len(plan) - run.left, len(plan), run.tokens)
-            sent = client.sent
         tally = Tally(run)
         write(output, tally.rows(), metadata(run))
         if not run.left:
@@ -134,7 +133,7 @@ async def sample_to(
         outcomes=dict(tally.outcomes.most_common()),
         passing=run.left,
         resumed=run.resumed,
-        requests=sent,
+        requests=client.sent,
         capped=tally.capped,
         duplicates=tally.duplicates,
         other_model=dict(tally.other_model.most_common()),
@@ -194,10 +193,6 @@ def run_sync(work: Coroutine[Any, Any, Result]) -> Result:
         thread.join()
         raise
     return task.result()
-
-
-def _endpoint(endpoint: Endpoint | str) -> Endpoint:
-    return Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
 
 
 def metadata(run: Run) -> dict[str, str]:

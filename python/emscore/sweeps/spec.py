@@ -10,6 +10,7 @@ from typing import Any
 from .._emscore import InputError
 from ..errors import SuiteError
 from ..files import read_toml
+from ..judging.ledger import Prices
 from ..sampling.conditions import PLAIN, Condition
 from ..sampling.endpoint import Endpoint, is_count
 from ..sampling.plan import Checkpoint, Plan
@@ -51,8 +52,7 @@ class Sweep:
         threads: Of the scorer; None for one a core.
         checks: Ask a few probes of each checkpoint first.
         base: Name that the base model is served under, to find adapters that do nothing.
-        prompt_price: US dollars for a million prompt tokens, or None.
-        completion_price: Likewise for the answers.
+        prices: Of a million tokens, where they are known.
     """
 
     output: Path
@@ -66,19 +66,16 @@ class Sweep:
     threads: int | None = None
     checks: bool = True
     base: str | None = None
-    prompt_price: float | None = None
-    completion_price: float | None = None
+    prices: Prices | None = None
 
     def plan(self, entry: Entry, served: str) -> Plan:
         """What is asked of one checkpoint, which is served under some name."""
         checkpoint = Checkpoint(served, entry.group)
         return Plan(self.suite, [checkpoint], self.conditions, **self.asked)
 
-    def cost(self, prompt_tokens: float, completion_tokens: float) -> float | None:
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """US dollars for so many tokens, where prices are known."""
-        if self.prompt_price is None or self.completion_price is None:
-            return None
-        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6
+        return self.prices.cost(prompt_tokens, completion_tokens) if self.prices else None
 
 
 def load(path: str | os.PathLike[str]) -> Sweep:
@@ -107,7 +104,6 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> Sweep:
         load_suite(name if name == "default" else folder / name)
         for name in values.get("suites", ["default"])
     ]
-    prices = _prices(values.get("prices", {}))
     asked = {key: values[key] for key in _ASKED if key in values}
     return Sweep(
         output=folder / values["output"],
@@ -118,8 +114,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> Sweep:
         asked=asked,
         **{key: values[key] for key in ("device", "threads", "checks", "base") if key in values},
         scorer=_scorer(values.get("scorer", "small"), folder),
-        prompt_price=prices.get("prompt"),
-        completion_price=prices.get("completion"),
+        prices=_prices(values["prices"]) if "prices" in values else None,
     )
 
 
@@ -160,12 +155,11 @@ def _condition(table: Mapping[str, Any]) -> Condition:
     return Condition(**table)
 
 
-def _prices(table: Mapping[str, Any]) -> Mapping[str, float]:
+def _prices(table: Mapping[str, Any]) -> Prices:
     _known(table, ("prompt", "completion"), "[prices]")
-    if len(table) == 1:
+    if len(table) < 2:
         raise InputError("[prices] needs both prompt and completion, in USD a million tokens")
-    what = "a number from 0 on"
-    return {key: _checked(f"{key} of [prices]", what, _amount, table[key]) for key in table}
+    return Prices(**table)
 
 
 def _scorer(name: str, folder: Path) -> str:
