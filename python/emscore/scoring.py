@@ -287,7 +287,8 @@ class Scorer:
             output: The file to write, in the format of its ending: .arrow, .parquet, .jsonl, .csv.
             question_column: As in `score_batch`, and so are those up to `cache`.
             overwrite: Also replace an output that exists.
-            resume: Go on where an interrupted run with the same arguments stopped.
+            resume: Go on where an interrupted run with the same arguments stopped. Its input may
+                have got more rows at its end.
             progress: As in `score_batch`, or a function to call with the rows done, the rows in all
                 (None when unknown) and the tokens done, about ten times a second.
 
@@ -297,7 +298,7 @@ class Scorer:
         Raises:
             InputError: A file cannot be read or has no such columns.
             OutputError: The output exists, or cannot be written.
-            ResumeError: An unfinished run stands in the way, or is not the same run.
+            ResumeError: An unfinished run stands in the way, or had another scorer or other rows.
             CacheError: The cache cannot be used.
         """
         _whole(0, limit=limit)

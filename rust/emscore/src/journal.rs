@@ -1,80 +1,78 @@
 //! Scores of an unfinished run, kept beside its output so that the run can go on.
 //!
 //! An append-only file: a first line, then records `length u32 | xxh3 u64 | payload`. The first
-//! record says whose scores these are, each further one holds the scores of one batch and a digest
-//! of its texts. What a crash tore off at the end fails its checksum and is cut away. The output
-//! itself is written anew from the input and these scores, so it comes out byte for byte the same.
+//! record says of which scorer the scores are, each further one holds those of some rows, each after
+//! a digest of the row's texts. What a crash tore off at the end fails its checksum and is cut away.
+//! The output itself is written anew from the input and these scores, so it comes out byte for byte
+//! as if they had been computed just now.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::vec;
 
-use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::sync_folder;
+use crate::memo::Key;
 use crate::score::Score;
 use crate::{Error, Result};
 
-const FIRST_LINE: &[u8] = b"emscore journal 1\n";
+const FIRST_LINE: &[u8] = b"emscore journal 2\n";
 /// A record is at most one batch of scores; longer lengths are damage.
 const LONGEST: usize = 1 << 26;
 /// Scores are safe on the disk at least this often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of a row: the digest of its texts, and its score.
+const ROW: usize = 8 + Score::BYTES;
 
-/// Scores of one batch.
-pub struct Block {
-    /// Digest of the batch's texts.
-    pub digest: u64,
-    /// The scores, a row each.
-    pub scores: Vec<Score>,
-}
-
-/// Appends blocks.
+/// Appends rows.
 pub struct Journal {
     path: PathBuf,
     file: File,
     synced: Instant,
-    has_blocks: bool,
+    has_rows: bool,
 }
 
-/// Blocks of the interrupted run, in order.
-pub struct Blocks {
+/// Rows of the interrupted run, in order.
+pub struct Rows {
     path: PathBuf,
     file: BufReader<File>,
+    /// Records not read yet.
     left: u64,
+    record: vec::IntoIter<[u8; ROW]>,
+    met: u64,
 }
 
 impl Journal {
-    /// Opens the journal at `path` for the run that `identity` describes.
+    /// Opens the journal at `path` for scores of `scorer`.
     ///
-    /// With `resume` and a journal that is there, its blocks come back with it; without a journal
+    /// With `resume` and a journal that is there, its rows come back with it; without a journal
     /// a new one begins. Without `resume` a journal that is there is an error, unless `discard`.
     ///
     /// # Errors
-    /// [`Error::Resume`] when the journal belongs to another run (it says which part differs);
+    /// [`Error::Resume`] when the journal holds scores of another scorer;
     /// [`Error::Output`] when it cannot be read or written.
     pub fn open(
         path: &Path,
-        identity: &Map<String, Value>,
+        scorer: &str,
         resume: bool,
         discard: bool,
-    ) -> Result<(Journal, Option<Blocks>)> {
+    ) -> Result<(Journal, Option<Rows>)> {
         if path.exists() && !discard && !resume {
             return Err(Error::Resume(format!(
                 "{} holds the scores of an unfinished run. Go on with --resume, or start anew with --overwrite",
                 path.display()
             )));
         }
-        if resume && let Some((journal, blocks)) = Blocks::open(path, identity)? {
-            return Ok((journal, Some(blocks)));
+        if resume && let Some((journal, rows)) = Rows::open(path, scorer)? {
+            return Ok((journal, Some(rows)));
         }
         let begin = || -> io::Result<File> {
-            let head = serde_json::to_vec(identity)?;
             let mut file = File::create(path)?;
             file.write_all(FIRST_LINE)?;
-            append(&mut file, &head)?;
+            append(&mut file, scorer.as_bytes())?;
             file.sync_all()?;
             sync_folder(path)?;
             Ok(file)
@@ -88,19 +86,21 @@ impl Journal {
             path: path.into(),
             file,
             synced: Instant::now(),
-            has_blocks: false,
+            has_rows: false,
         };
         Ok((journal, None))
     }
 
-    /// Appends `block`.
-    pub fn append(&mut self, block: &Block) -> Result<()> {
-        let mut payload = Vec::with_capacity(8 + block.scores.len() * Score::BYTES);
-        payload.extend_from_slice(&block.digest.to_le_bytes());
-        block
-            .scores
-            .iter()
-            .for_each(|score| payload.extend_from_slice(&score.to_bytes()));
+    /// Appends rows.
+    pub fn append(&mut self, keys: &[Key], scores: &[Score]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut payload = Vec::with_capacity(keys.len() * ROW);
+        for (&key, score) in keys.iter().zip(scores) {
+            payload.extend_from_slice(&digest(key));
+            payload.extend_from_slice(&score.to_bytes());
+        }
         let written = append(&mut self.file, &payload).and_then(|()| {
             if self.synced.elapsed() < SYNC_EVERY {
                 return Ok(());
@@ -108,13 +108,13 @@ impl Journal {
             self.synced = Instant::now();
             self.file.sync_data()
         });
-        self.has_blocks = true;
+        self.has_rows = true;
         written.map_err(|e| cannot_write(&self.path, &e))
     }
 
     /// Whether there is anything to go on from.
-    pub fn has_blocks(&self) -> bool {
-        self.has_blocks
+    pub fn has_rows(&self) -> bool {
+        self.has_rows
     }
 
     /// Removes the journal: the output is whole.
@@ -123,9 +123,9 @@ impl Journal {
     }
 }
 
-impl Blocks {
+impl Rows {
     /// The journal at `path` cut back to its last whole record, if there is one with a whole head.
-    fn open(path: &Path, identity: &Map<String, Value>) -> Result<Option<(Journal, Blocks)>> {
+    fn open(path: &Path, scorer: &str) -> Result<Option<(Journal, Rows)>> {
         let failed = |e: io::Error| cannot_write(path, &e);
         let mut file = match OpenOptions::new().read(true).write(true).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -140,7 +140,7 @@ impl Blocks {
             .map_err(failed)?;
         if !FIRST_LINE.starts_with(&first_line) {
             return Err(Error::Resume(format!(
-                "{} is no journal of emscore. Move it away, or give the output another name",
+                "{} is no journal of this emscore. Move it away, or give the output another name",
                 path.display()
             )));
         }
@@ -148,14 +148,18 @@ impl Blocks {
             // Not even the head got to the disk: nothing had been scored.
             return Ok(None);
         };
-        let head: Map<String, Value> = serde_json::from_slice(&head)
-            .map_err(|e| Error::Resume(format!("{} is no journal: {e}", path.display())))?;
-        differences(path, &head, identity)?;
+        if head != scorer.as_bytes() {
+            return Err(Error::Resume(format!(
+                "{} holds scores of {}, not of {scorer}. Use the same as then, or start anew with --overwrite",
+                path.display(),
+                String::from_utf8_lossy(&head)
+            )));
+        }
 
         let start = reader.stream_position().map_err(failed)?;
-        let (mut blocks, mut end) = (0, start);
+        let (mut left, mut end) = (0, start);
         while read(&mut reader).is_some() {
-            blocks += 1;
+            left += 1;
             end = reader.stream_position().map_err(failed)?;
         }
         file.set_len(end).map_err(failed)?;
@@ -167,80 +171,60 @@ impl Blocks {
             path: path.into(),
             file,
             synced: Instant::now(),
-            has_blocks: blocks > 0,
+            has_rows: left > 0,
         };
-        let blocks = Blocks {
+        let rows = Rows {
             path: path.into(),
             file: reader,
-            left: blocks,
+            left,
+            record: Vec::new().into_iter(),
+            met: 0,
         };
-        Ok(Some((journal, blocks)))
+        Ok(Some((journal, rows)))
     }
 
-    /// The next batch's scores: `None` once the journal is used up.
+    /// The score of the next row, whose texts have this key: `None` once the journal is used up.
     ///
     /// # Errors
-    /// [`Error::Resume`] when the batch is not the one that was scored.
-    pub fn next_block(&mut self, rows: usize, digest: u64) -> Result<Option<Block>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        let changed = || {
+    /// [`Error::Resume`] when the row is not the one that was scored.
+    pub fn next(&mut self, key: Key) -> Result<Option<Score>> {
+        let row = loop {
+            if let Some(row) = self.record.next() {
+                break row;
+            }
+            if self.left == 0 {
+                return Ok(None);
+            }
+            self.left -= 1;
+            let record = read(&mut self.file).unwrap_or_default();
+            self.record = record.as_chunks().0.to_vec().into_iter();
+        };
+        self.met += 1;
+        let (digested, score) = row.split_at(8);
+        let score = Score::from_bytes(score).filter(|_| *digested == digest(key));
+        score.map(Some).ok_or_else(|| {
             Error::Resume(format!(
-                "the input is not the one whose scores {} holds. Restore it, or start anew with --overwrite",
+                "row {} is not the one whose score {} holds. Restore the input, or start anew with --overwrite (scores in a --cache are found again wherever their rows are)",
+                self.met,
                 self.path.display()
             ))
-        };
-        let payload = read(&mut self.file).ok_or_else(changed)?;
-        let (head, scores) = payload.split_first_chunk::<8>().ok_or_else(changed)?;
-        let scores: Option<Vec<Score>> =
-            scores.chunks(Score::BYTES).map(Score::from_bytes).collect();
-        match scores {
-            Some(scores) if scores.len() == rows && u64::from_le_bytes(*head) == digest => {
-                Ok(Some(Block { digest, scores }))
-            }
-            _ => Err(changed()),
-        }
+        })
     }
 
     /// Checks, at the end of the input, that no scores are left over.
     pub fn ended(&mut self) -> Result<()> {
-        if self.left == 0 {
+        if self.left == 0 && self.record.as_slice().is_empty() {
             return Ok(());
         }
         Err(Error::Resume(format!(
-            "the input has fewer rows than {} holds scores for. Restore it, or start anew with --overwrite",
+            "there are fewer rows than {} holds scores for. Restore the input, or start anew with --overwrite",
             self.path.display()
         )))
     }
 }
 
-fn differences(path: &Path, old: &Map<String, Value>, new: &Map<String, Value>) -> Result<()> {
-    let differing: Vec<String> = new
-        .iter()
-        .filter(|(name, value)| old.get(*name) != Some(value))
-        .map(|(name, value)| {
-            let (before, now) = match (old.get(name), value) {
-                // Of a thousand files, the first that differs.
-                (Some(Value::Array(old)), Value::Array(new)) => {
-                    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-                    (old.get(same), new.get(same))
-                }
-                (before, now) => (before, Some(now)),
-            };
-            let shown = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
-            format!("{name} was {} and is {} now", shown(before), shown(now))
-        })
-        .collect();
-    if differing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Resume(format!(
-        "{} belongs to another run: {}. Use the same as then, or start anew with --overwrite",
-        path.display(),
-        differing.join("; ")
-    )))
+fn digest(key: Key) -> [u8; 8] {
+    (key as u64).to_le_bytes()
 }
 
 fn append(file: &mut File, payload: &[u8]) -> io::Result<()> {
@@ -279,83 +263,75 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
     use crate::score::Outcome;
 
-    fn identity(scorer: &str) -> Map<String, Value> {
-        json!({"scorer": scorer, "limit": null})
-            .as_object()
-            .unwrap()
-            .clone()
-    }
-
-    fn block(number: u64) -> Block {
-        let score = Score {
+    fn score(number: u32) -> Score {
+        Score {
             aligned: number as f32,
             ..Score::without_numbers(Outcome::Ok)
-        };
-        Block {
-            digest: number,
-            scores: vec![score; 3],
         }
     }
 
-    fn written(folder: &Path, blocks: u64) -> PathBuf {
+    /// Rows in records of three; the key of each is its number.
+    fn append(journal: &mut Journal, rows: std::ops::Range<u32>) {
+        let rows: Vec<u32> = rows.collect();
+        for rows in rows.chunks(3) {
+            let keys: Vec<Key> = rows.iter().map(|&row| row.into()).collect();
+            let scores: Vec<Score> = rows.iter().map(|&row| score(row)).collect();
+            journal.append(&keys, &scores).unwrap();
+        }
+    }
+
+    fn written(folder: &Path, rows: u32) -> PathBuf {
         let path = folder.join("out.journal");
-        let (mut journal, _) = Journal::open(&path, &identity("a"), true, false).unwrap();
-        (0..blocks).for_each(|number| journal.append(&block(number)).unwrap());
+        let (mut journal, _) = Journal::open(&path, "a", true, false).unwrap();
+        append(&mut journal, 0..rows);
         path
     }
 
     #[test]
-    fn another_run_is_refused_by_name() {
+    fn another_scorer_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let path = written(folder.path(), 1);
-        let refused = Journal::open(&path, &identity("b"), true, false)
-            .err()
-            .unwrap();
-        assert!(
-            refused
-                .to_string()
-                .contains(r#"scorer was "a" and is "b" now"#),
-            "{refused}"
-        );
-        let refused = Journal::open(&path, &identity("a"), false, false)
-            .err()
-            .unwrap();
-        assert!(refused.to_string().contains("--resume"), "{refused}");
-        assert!(Journal::open(&path, &identity("b"), false, true).is_ok());
+        let path = written(folder.path(), 3);
+        let refused = |scorer, resume| {
+            let opened = Journal::open(&path, scorer, resume, false);
+            opened.err().unwrap().to_string()
+        };
+        assert!(refused("b", true).contains("holds scores of a, not of b."));
+        assert!(refused("a", false).contains("--resume"));
+        assert!(Journal::open(&path, "b", false, true).is_ok());
     }
 
     #[test]
     fn other_texts_and_missing_rows_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let path = written(folder.path(), 2);
+        let path = written(folder.path(), 5);
         let open = || {
-            Journal::open(&path, &identity("a"), true, false)
-                .unwrap()
-                .1
-                .unwrap()
+            let (_, rows) = Journal::open(&path, "a", true, false).unwrap();
+            rows.unwrap()
         };
-        assert!(open().next_block(3, 7).is_err());
-        assert!(open().next_block(2, 0).is_err());
-        let mut blocks = open();
-        assert!(blocks.next_block(3, 0).unwrap().is_some());
-        assert!(blocks.ended().is_err());
-        assert!(blocks.next_block(3, 1).unwrap().is_some());
-        assert!(blocks.next_block(3, 2).unwrap().is_none());
-        assert!(blocks.ended().is_ok());
+        let mut rows = open();
+        assert!(rows.next(0).unwrap().is_some());
+        let refused = rows.next(7).unwrap_err().to_string();
+        assert!(refused.starts_with("row 2 is not the one"), "{refused}");
+        let mut rows = open();
+        for row in 0..5 {
+            assert!(rows.ended().is_err());
+            assert!(rows.next(row).unwrap().is_some());
+        }
+        assert!(rows.next(5).unwrap().is_none());
+        assert!(rows.ended().is_ok());
     }
 
     proptest! {
-        /// Cut anywhere or with any byte changed: whole blocks before the damage come back, in
-        /// order and true; appending goes on after them.
+        /// Cut anywhere or with any byte changed: the rows of whole records before the damage come
+        /// back, in order and true; appending goes on after them.
         #[test]
         fn damage_costs_only_what_follows_it(cut in 0.0_f64..1.0, flip in any::<Option<u8>>()) {
             let folder = tempfile::tempdir().unwrap();
-            let path = written(folder.path(), 5);
+            let path = written(folder.path(), 15);
             let mut bytes = fs::read(&path).unwrap();
             let at = (bytes.len() as f64 * cut) as usize;
             match flip {
@@ -364,24 +340,24 @@ mod tests {
             }
             fs::write(&path, &bytes).unwrap();
 
-            // Damage to the head may read as another run; it must never read as scores.
-            let Ok((mut journal, blocks)) = Journal::open(&path, &identity("a"), true, false) else {
+            // Damage to the first line reads as no journal; it must never read as scores.
+            let Ok((mut journal, rows)) = Journal::open(&path, "a", true, false) else {
                 return Ok(());
             };
             let mut kept = 0;
-            if let Some(mut blocks) = blocks {
-                while let Some(found) = blocks.next_block(3, kept).unwrap() {
-                    prop_assert_eq!(found.scores[0].aligned, kept as f32);
+            if let Some(mut rows) = rows {
+                while let Some(found) = rows.next(kept.into()).unwrap() {
+                    prop_assert_eq!(found.aligned, kept as f32);
                     kept += 1;
                 }
             }
-            prop_assert!(kept <= 5);
-            (kept..6).for_each(|number| journal.append(&block(number)).unwrap());
+            prop_assert!(kept <= 15 && kept % 3 == 0);
+            append(&mut journal, kept..20);
             drop(journal);
-            let (_, blocks) = Journal::open(&path, &identity("a"), true, false).unwrap();
-            let mut blocks = blocks.unwrap();
-            for number in 0..6 {
-                prop_assert!(blocks.next_block(3, number).unwrap().is_some());
+            let (_, rows) = Journal::open(&path, "a", true, false).unwrap();
+            let mut rows = rows.unwrap();
+            for row in 0..20 {
+                prop_assert!(rows.next(row).unwrap().is_some());
             }
         }
     }

@@ -18,8 +18,8 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::cache::Cache;
 use crate::engine::{Engine, Layout};
-use crate::journal::{Block, Blocks};
-use crate::memo;
+use crate::journal::Rows;
+use crate::memo::{self, Key};
 use crate::plan::{Options, Plan};
 use crate::progress::{Progress, Stop, next};
 use crate::reader::{Chunk, Fate, Reader};
@@ -48,8 +48,10 @@ pub struct Scoring {
 /// One scored batch, with what the journal needs.
 pub(crate) struct Scored {
     pub batch: RecordBatch,
-    pub block: Block,
-    pub resumed: bool,
+    pub keys: Vec<Key>,
+    pub scores: Vec<Score>,
+    /// So many rows, the first ones, are in the journal already.
+    pub resumed: usize,
 }
 
 /// Starts scoring `source`.
@@ -74,7 +76,7 @@ pub(crate) fn start(
     limit: Option<u64>,
     progress: Arc<Progress>,
     stop: Stop,
-    journal: Option<Blocks>,
+    journal: Option<Rows>,
 ) -> Result<Scoring> {
     let at_most = limit.unwrap_or(u64::MAX);
     progress.set_total(source.rows.map(|rows| rows.min(at_most)).or(limit));
@@ -166,6 +168,7 @@ impl Scoring {
             }
         }
         for (row, fate) in chunk.fates.iter().enumerate() {
+            let resumed = row < chunk.resumed;
             let (origin, new) = match *fate {
                 Fate::Empty => (Origin::Empty, false),
                 Fate::Repeat(slot) => {
@@ -176,7 +179,7 @@ impl Scoring {
                     scores[row] = score;
                     self.memo.set(slot, score);
                     // What a journal knew may not be in the cache: its run was interrupted.
-                    (Origin::Cached, chunk.resumed)
+                    (Origin::Cached, resumed)
                 }
                 Fate::Fresh(slot) => {
                     self.memo.set(slot, scores[row]);
@@ -186,8 +189,8 @@ impl Scoring {
             if let Some(cache) = self.plan.cache.as_mut().filter(|_| new) {
                 cache.keep(chunk.keys[row], scores[row])?;
             }
-            let resumed = chunk.resumed.then_some(Origin::Resumed);
-            self.tally.count(resumed.unwrap_or(origin));
+            self.tally
+                .count(if resumed { Origin::Resumed } else { origin });
         }
         self.tally
             .add(&scores, &self.plan.columns.labels(&chunk.batch)?);
@@ -200,13 +203,10 @@ impl Scoring {
         arrays.extend(score::arrays(&scores, &self.words));
         let batch = RecordBatch::try_new(self.plan.schema.clone(), arrays)
             .map_err(|e| Error::Input(format!("a batch does not fit the schema: {e}")))?;
-        let block = Block {
-            digest: chunk.digest,
-            scores,
-        };
         Ok(Scored {
             batch,
-            block,
+            keys: chunk.keys,
+            scores,
             resumed: chunk.resumed,
         })
     }

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::cache;
 use crate::columns::Columns;
-use crate::journal::{Block, Blocks};
+use crate::journal::Rows;
 use crate::memo::{self, Key, Place};
 use crate::score::Score;
 use crate::source::Source;
@@ -19,10 +19,9 @@ use crate::{Error, Result};
 pub(crate) struct Chunk {
     pub batch: RecordBatch,
     pub keys: Vec<Key>,
-    /// Of the keys.
-    pub digest: u64,
     pub fates: Vec<Fate>,
-    pub resumed: bool,
+    /// So many rows, the first ones, are known from a journal.
+    pub resumed: usize,
     pub answers: Receiver<Answer>,
 }
 
@@ -43,7 +42,7 @@ pub(crate) enum Fate {
 pub(crate) struct Reader {
     pub columns: Columns,
     pub seen: memo::Seen,
-    pub journal: Option<Blocks>,
+    pub journal: Option<Rows>,
     pub cache: Option<cache::Reader>,
     pub task_rows: usize,
     pub to_collect: Sender<Result<Chunk>>,
@@ -71,11 +70,10 @@ impl Reader {
                 self.chunk(batch.slice(0, rows))
             });
             let (chunk, tasks) = match chunk {
-                Ok((chunk, tasks)) => (Ok(chunk), tasks),
-                Err(error) => (Err(error), Vec::new()),
+                Ok(both) => both,
+                Err(error) => return drop(self.to_collect.send(Err(error))),
             };
-            let ends = chunk.is_err();
-            if self.to_collect.send(chunk).is_err() || ends {
+            if self.to_collect.send(Ok(chunk)).is_err() {
                 return;
             }
             for task in tasks {
@@ -84,7 +82,7 @@ impl Reader {
                 }
             }
         }
-        if let Some(Err(error)) = self.journal.as_mut().map(Blocks::ended) {
+        if let Some(Err(error)) = self.journal.as_mut().map(Rows::ended) {
             let _ = self.to_collect.send(Err(error));
         }
     }
@@ -95,22 +93,26 @@ impl Reader {
         let keys: Vec<Key> = (0..rows)
             .map(|row| memo::key(texts.question(row), texts.response(row)))
             .collect();
-        let digest = digest(&keys);
-        let journaled = match &mut self.journal {
-            Some(blocks) => blocks.next_block(rows, digest)?,
-            None => None,
-        };
         let mut fates = Vec::with_capacity(rows);
+        let mut resumed = 0;
         for (row, &key) in keys.iter().enumerate() {
+            let journaled = match &mut self.journal {
+                Some(rows) => rows.next(key)?,
+                None => None,
+            };
+            resumed += usize::from(journaled.is_some());
             fates.push(if texts.response(row).trim().is_empty() {
                 Fate::Empty
             } else {
                 match self.seen.place(key) {
                     Place::Seen(slot) => Fate::Repeat(slot),
-                    Place::New(slot) => match self.recall(journaled.as_ref(), row, key)? {
-                        Some(score) => Fate::Known(slot, score),
-                        None => Fate::Fresh(slot),
-                    },
+                    Place::New(slot) => {
+                        let known = match (journaled, &self.cache) {
+                            (None, Some(cache)) => cache.get(key)?,
+                            (known, _) => known,
+                        };
+                        known.map_or(Fate::Fresh(slot), |score| Fate::Known(slot, score))
+                    }
                 }
             });
         }
@@ -131,27 +133,11 @@ impl Reader {
             Chunk {
                 batch,
                 keys,
-                digest,
                 fates,
-                resumed: journaled.is_some(),
+                resumed,
                 answers,
             },
             tasks,
         ))
     }
-
-    fn recall(&self, journaled: Option<&Block>, row: usize, key: Key) -> Result<Option<Score>> {
-        match (journaled, &self.cache) {
-            (Some(block), _) => Ok(Some(block.scores[row])),
-            (None, Some(cache)) => cache.get(key),
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-fn digest(keys: &[Key]) -> u64 {
-    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
-    keys.iter()
-        .for_each(|key| hasher.update(&key.to_le_bytes()));
-    hasher.digest()
 }

@@ -4,8 +4,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-
 use crate::engine::Engine;
 use crate::journal::Journal;
 use crate::pipeline;
@@ -23,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// Those of reading, scoring and writing; [`Error::Resume`] when `resume` meets a journal of
-/// another run, or an unfinished run is in the way.
+/// another scorer or of other rows than the first ones, or an unfinished run is in the way.
 pub fn score_file(
     engine: &Arc<Engine>,
     inputs: &[String],
@@ -45,20 +43,26 @@ pub fn score_file(
     // What can be refused is refused before an earlier journal may go.
     let plan = Plan::new(engine, &source, options)?;
     let mut out = place.begin(&plan.schema)?;
-    let (mut journal, blocks) = if output == "-" {
+    let (mut journal, rows) = if output == "-" {
         (None, None)
     } else {
-        let identity = identity(engine, &source, output, options);
+        let scorer = format!(
+            "the scorer {} in {} by emscore {}",
+            engine.scorer().id(),
+            engine.precision().role(),
+            env!("CARGO_PKG_VERSION")
+        );
         let discard = options.overwrite && !resume;
-        let (journal, blocks) = Journal::open(&journal_path, &identity, resume, discard)?;
-        (Some(journal), blocks)
+        let (journal, rows) = Journal::open(&journal_path, &scorer, resume, discard)?;
+        (Some(journal), rows)
     };
-    let began = pipeline::start(engine, source, plan, options.limit, progress, stop, blocks);
+    let began = pipeline::start(engine, source, plan, options.limit, progress, stop, rows);
     let run = began.and_then(|mut scoring| {
         while let Some(scored) = scoring.next_scored() {
             let scored = scored?;
-            if let Some(journal) = journal.as_mut().filter(|_| !scored.resumed) {
-                journal.append(&scored.block)?;
+            if let Some(journal) = &mut journal {
+                let new = scored.resumed..;
+                journal.append(&scored.keys[new.clone()], &scored.scores[new])?;
             }
             out.write(&scored.batch)?;
         }
@@ -67,7 +71,7 @@ pub fn score_file(
     });
     if let Some(journal) = journal {
         // A run that scored nothing leaves nothing behind.
-        if run.is_ok() || !journal.has_blocks() {
+        if run.is_ok() || !journal.has_rows() {
             journal.remove()?;
         }
     }
@@ -81,52 +85,18 @@ fn journal_path(output: &Path) -> PathBuf {
     name.into()
 }
 
-/// All that decides what the output holds; not how fast it is made.
-fn identity(
-    engine: &Engine,
-    source: &Source,
-    output: &str,
-    options: &Options,
-) -> Map<String, Value> {
-    let files: Vec<Value> = source
-        .files
-        .iter()
-        .map(|file| json!([file.path, file.bytes]))
-        .collect();
-    let format = Path::new(output)
-        .extension()
-        .map(|ending| ending.to_string_lossy().to_string());
-    let identity = json!({
-        "scorer": engine.scorer().id(),
-        "precision": engine.precision().role(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "input": files,
-        "output format": format,
-        "question column": options.columns.question,
-        "response column": options.columns.response,
-        "prefix": options.prefix,
-        "overwrite": options.overwrite,
-        "limit": options.limit,
-    });
-    match identity {
-        Value::Object(map) => map,
-        _ => unreachable!("json! of braces is an object"),
-    }
-}
-
 fn refuse_own_input(source: &Source, output: &Path) -> Result<()> {
     let Ok(output) = output.canonicalize() else {
         return Ok(());
     };
-    let is_output = |path: &str| {
+    let is_output = |path: &&String| {
         Path::new(path)
             .canonicalize()
             .is_ok_and(|path| path == output)
     };
-    match source.files.iter().find(|file| is_output(&file.path)) {
+    match source.files.iter().find(is_output) {
         Some(file) => Err(Error::Output(format!(
-            "{} is both input and output. Give the output another name with -o",
-            file.path
+            "{file} is both input and output. Give the output another name with -o"
         ))),
         None => Ok(()),
     }

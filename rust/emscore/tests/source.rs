@@ -117,11 +117,7 @@ fn a_folder_stands_for_its_files_in_order() {
     );
     let source = Source::open(&[format!("{there}/b.jsonl"), format!("{there}/a.jsonl")]).unwrap();
     assert_eq!(source.rows, Some(2));
-    assert_eq!(source.files[0].path, format!("{there}/b.jsonl"));
-    assert_eq!(
-        source.files[0].bytes,
-        fs::metadata(&source.files[0].path).unwrap().len()
-    );
+    assert_eq!(source.files[0], format!("{there}/b.jsonl"));
     assert_eq!(
         strings(&drain(source).unwrap(), "n"),
         ["2", "1"].map(|n| Some(n.to_string()))
@@ -477,7 +473,7 @@ fn a_pipe_is_read_whatever_it_holds() {
         write(&path, &batch.schema(), std::slice::from_ref(&batch));
         let (pipe, feeder) = common::pipe(folder.path(), path);
         let source = open(&pipe).unwrap();
-        assert_eq!((source.rows, source.files[0].bytes), (rows, 0), "{ending}");
+        assert_eq!(source.rows, rows, "{ending}");
         assert_eq!(drain(source).unwrap().num_rows(), 2000, "{ending}");
         feeder.join().unwrap();
         fs::remove_file(&pipe).unwrap();

@@ -44,20 +44,11 @@ pub struct Source {
     pub schema: SchemaRef,
     /// The rows of all files, where that is known before reading (not for a stream in a pipe).
     pub rows: Option<u64>,
-    /// The files that are read, which a resumed run compares.
-    pub files: Vec<InputFile>,
+    /// The files that are read; `-` for standard input.
+    pub files: Vec<String>,
     /// What each JSON Lines file holds.
     lines: Vec<(String, json_shape::Object)>,
     batches: Batches,
-}
-
-/// One file of a [`Source`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputFile {
-    /// Its path as named or found; `-` for standard input.
-    pub path: String,
-    /// Its size; 0 for standard input and pipes.
-    pub bytes: u64,
 }
 
 /// What a look through a file found.
@@ -83,25 +74,20 @@ impl Source {
     /// # Errors
     /// [`Error::Input`] names the file, the place in it and what to do.
     pub fn open(inputs: &[String]) -> Result<Source> {
-        let mut files = Vec::new();
+        let files = paths::expand(inputs)?;
         let mut members = Vec::new();
         let mut lines: Vec<(usize, Origin, json_shape::Object)> = Vec::new();
-        for name in paths::expand(inputs)? {
-            let (origin, bytes) = match Origin::find(&name)? {
-                Found::Seekable(origin) => (origin.clone(), origin.bytes),
-                Found::Pipe(name, pipe) => match pipe_member(name.clone(), pipe)? {
+        for name in &files {
+            let origin = match Origin::find(name)? {
+                Found::Seekable(origin) => origin,
+                Found::Pipe(pipe) => match pipe_member(name.clone(), pipe)? {
                     Piped::Live(member) => {
-                        files.push(InputFile {
-                            path: name,
-                            bytes: 0,
-                        });
                         members.push(member);
                         continue;
                     }
-                    Piped::Spooled(origin) => (origin, 0),
+                    Piped::Spooled(origin) => origin,
                 },
             };
-            files.push(InputFile { path: name, bytes });
             let (member, columns) = inspect(&origin)?;
             if let Some(columns) = columns {
                 lines.push((members.len(), origin, columns));

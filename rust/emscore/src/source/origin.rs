@@ -20,14 +20,14 @@ pub(super) struct Origin {
 /// An input as it is found: seekable, or a pipe of which nothing is read yet.
 pub(super) enum Found {
     Seekable(Origin),
-    Pipe(String, Box<dyn Read + Send>),
+    Pipe(Box<dyn Read + Send>),
 }
 
 impl Origin {
     /// Looks up `name`; `-` is standard input.
     pub fn find(name: &str) -> Result<Found> {
         if name == "-" {
-            return Ok(Found::Pipe("-".into(), Box::new(io::stdin())));
+            return Ok(Found::Pipe(Box::new(io::stdin())));
         }
         let opened = File::open(name).and_then(|file| Ok((file.metadata()?, file)));
         let (meta, file) = opened.map_err(|e| unreadable(name, &e))?;
@@ -43,7 +43,7 @@ impl Origin {
                 held: None,
             }))
         } else {
-            Ok(Found::Pipe(name.into(), Box::new(file)))
+            Ok(Found::Pipe(Box::new(file)))
         }
     }
 
