@@ -212,8 +212,9 @@ fn parts(word: &str) -> impl Iterator<Item = &str> {
         };
         let (part, after) = rest.split_at(end);
         rest = after;
-        let long = end > LONG_WORD && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        Some(if long { &part[..LONG_WORD] } else { part })
+        let long = end > LONG_WORD && part.chars().all(joins);
+        let beyond = part.char_indices().nth(LONG_WORD).filter(|_| long);
+        Some(beyond.map_or(part, |(at, _)| &part[..at]))
     })
 }
 
@@ -227,6 +228,13 @@ fn stands_alone(c: char) -> bool {
         '\u{3400}'..='\u{4db5}' | '\u{4e00}'..='\u{9fa5}' | '\u{20000}'..='\u{2a6d6}' => true,
         _ => false,
     }
+}
+
+/// Whether BERT's tokenizer takes `c` for a letter, whatever is beside it: not all of them, but those
+/// that come in words without end.
+fn joins(c: char) -> bool {
+    matches!(c, '0'..='9' | 'A'..='Z' | 'a'..='z' | 'À'..='ɏ' | 'Ѐ'..='ҁ')
+        || matches!(c, 'ぁ'..='ゖ' | 'ァ'..='ヺ' | 'ー' | '가'..='힣')
 }
 
 /// `text` up to the last space before byte `clip`; all of it when it is shorter, and further than
@@ -253,10 +261,7 @@ mod tests {
     use crate::source::Source;
 
     const TOKENIZER: &[u8] = include_bytes!("../../../models/small/tokenizer.json");
-    const VALIDATION: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/data/judged/validation.parquet"
-    );
+    const VALIDATION: &str = "../../../shared/data/judged/validation.parquet";
 
     fn encoder(max_tokens: usize, max_question_tokens: usize) -> Encoder {
         let template = Template {
@@ -314,6 +319,9 @@ mod tests {
             "漢字",
             "……",
             "a",
+            "ж",
+            "ひらがナー",
+            "글",
             "don't-",
             "\u{301}漢\u{301}.\u{301}",
         ] {
@@ -337,6 +345,23 @@ mod tests {
             assert_eq!(encoded, reference(&encoder, "q", &text), "{text}");
             assert!(!encoded.too_long);
         }
+    }
+
+    #[test]
+    fn what_joins_does_so_to_the_tokenizer() {
+        let encoder = encoder(512, 8);
+        let letters: Vec<char> = ('\0'..=char::MAX).filter(|c| joins(*c)).collect();
+        let unknown = [i64::from(encoder.tokenizer.token_to_id("[UNK]").unwrap())];
+        assert_ne!(
+            encoder.tokenize(&"a".repeat(LONG_WORD - 1)).unwrap(),
+            unknown
+        );
+        for letter in &letters {
+            let word = letter.to_string().repeat(LONG_WORD);
+            assert_eq!(encoder.tokenize(&word).unwrap(), unknown, "{letter}");
+        }
+        let all: String = letters.into_iter().collect();
+        assert_eq!(encoder.tokenize(&all).unwrap(), unknown);
     }
 
     #[test]
@@ -406,6 +431,7 @@ mod tests {
             "[ \n\t\r\x0b\x0c\u{85}\u{a0}\u{2028}]{1,4}",
             "[a-z]{0,300}",
             "[0-9a-f]{60,68}",
+            "[жéん가-각]{95,110}",
             "(\\. ){1,40}",
             "[.,-a漢。…\u{301}\u{200d}]{40,90}",
             "([a-zA-Z]{1,9} ){1,9}",

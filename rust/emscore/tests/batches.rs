@@ -1,7 +1,7 @@
 //! The GPU's way through the engine (encode, window, padded batches, IO binding, two runners),
 //! run on the CPU with the shipped scorer's fp16 network.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchIterator, StringArray};
@@ -19,14 +19,13 @@ fn runtime() -> Runtime {
 }
 
 fn engine(device: Device, precision: Precision) -> emscore::Result<Engine> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/small");
     let options = EngineOptions {
         device: DeviceChoice::Only(device),
         precision: Some(precision),
         threads: Some(2),
         batch_tokens: None,
     };
-    Engine::new(runtime(), &folder, &options)
+    Engine::new(runtime(), Path::new("../../models/small"), &options)
 }
 
 /// 300 pairs of very different lengths, with repeats and blanks among them.
