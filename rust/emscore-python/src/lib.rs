@@ -35,7 +35,7 @@ mod _emscore {
         let stop_all = wrap_pyfunction!(crate::scoring::stop_all, module)?;
         py.import("atexit")?.call_method1("register", (stop_all,))?;
         if cfg!(debug_assertions) {
-            let warnings = module.py().import("warnings")?;
+            let warnings = py.import("warnings")?;
             let text = "emscore was built without optimisation; expect it to be slow";
             warnings.call_method1("warn", (text,))?;
         }

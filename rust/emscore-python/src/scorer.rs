@@ -6,7 +6,6 @@ use std::sync::Arc;
 use emscore::columns::ColumnNames;
 use emscore::device::Precision;
 use emscore::{Engine, EngineOptions, Options, Runtime};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3_arrow::PyRecordBatchReader;
 
@@ -33,11 +32,6 @@ impl Scorer {
         threads: Option<usize>,
         batch_tokens: Option<usize>,
     ) -> PyResult<Scorer> {
-        if threads == Some(0) || batch_tokens == Some(0) {
-            return Err(PyValueError::new_err(
-                "threads and batch_tokens must be 1 or more",
-            ));
-        }
         let options = EngineOptions {
             device: device.parse().map_err(raise)?,
             precision: precision

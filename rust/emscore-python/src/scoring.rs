@@ -19,7 +19,7 @@ use pyo3_arrow::{PyRecordBatch, PySchema};
 use crate::errors::raise;
 
 /// How often a waiting call looks for Ctrl-C.
-pub const GLANCE: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Scored batches in row order.
 #[pyclass(frozen, module = "emscore._emscore")]

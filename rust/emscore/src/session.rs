@@ -23,11 +23,7 @@ pub struct Session {
     takes: [bool; 3],
     /// Widths of [`OUTPUTS`].
     widths: [usize; 3],
-    row: Buffers,
-}
-
-#[derive(Default)]
-struct Buffers {
+    /// Of the last row, so that the next one need not allocate them.
     mask: Vec<i64>,
     types: Vec<i64>,
 }
@@ -81,21 +77,21 @@ impl Session {
             session,
             takes,
             widths,
-            row: Buffers::default(),
+            mask: Vec::new(),
+            types: Vec::new(),
         })
     }
 
     /// Runs one unpadded row, and hands its logits to `score`.
     pub fn run_row<T>(&mut self, row: &Encoded, score: impl FnOnce(Logits) -> T) -> Result<T> {
         let length = row.ids.len();
-        let Buffers { mask, types } = &mut self.row;
-        mask.resize(length, 1);
-        types.clear();
-        types.resize(row.response_at, 0);
-        types.resize(length, 1);
+        self.mask.resize(length, 1);
+        self.types.clear();
+        self.types.resize(row.response_at, 0);
+        self.types.resize(length, 1);
         let shape = [1, length];
         let mut inputs = Vec::with_capacity(3);
-        for (at, data) in [&row.ids, &*mask, &*types].into_iter().enumerate() {
+        for (at, data) in [&row.ids, &self.mask, &self.types].into_iter().enumerate() {
             if self.takes[at] {
                 let tensor = TensorRef::from_array_view((shape, data.as_slice()));
                 inputs.push((INPUTS[at], tensor.map_err(failed)?));

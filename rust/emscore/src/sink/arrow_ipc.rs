@@ -15,39 +15,24 @@ use super::{Encoder, Trouble};
 use crate::conform::conform;
 
 /// A stream, to a file or to standard output.
-pub(super) struct Stream {
-    writer: StreamWriter<BufWriter<Box<dyn Write + Send>>>,
-    /// Whether someone waits at the other end.
-    live: bool,
-}
+pub(super) struct Stream(StreamWriter<BufWriter<Box<dyn Write + Send>>>);
 
 impl Stream {
-    pub fn file(file: fs::File, schema: &SchemaRef) -> Result<Stream, Trouble> {
-        let writer = StreamWriter::try_new(BufWriter::new(Box::new(file) as _), schema)?;
-        Ok(Stream {
-            writer,
-            live: false,
-        })
-    }
-
-    pub fn stdout(schema: &SchemaRef) -> Result<Stream, Trouble> {
-        let writer = StreamWriter::try_new(BufWriter::new(Box::new(io::stdout()) as _), schema)?;
-        Ok(Stream { writer, live: true })
+    pub fn new(to: impl Write + Send + 'static, schema: &SchemaRef) -> Result<Stream, Trouble> {
+        let to = BufWriter::new(Box::new(to) as _);
+        Ok(Stream(StreamWriter::try_new(to, schema)?))
     }
 }
 
 impl Encoder for Stream {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Trouble> {
-        self.writer.write(batch)?;
-        if self.live {
-            self.writer.flush()?;
-        }
-        Ok(())
+        self.0.write(batch)?;
+        Ok(self.0.flush()?) // someone may be waiting at the other end
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Trouble> {
-        self.writer.finish()?;
-        Ok(self.writer.flush()?)
+        self.0.finish()?;
+        Ok(self.0.flush()?)
     }
 }
 

@@ -141,13 +141,13 @@ impl Place {
 
     fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, Trouble> {
         let Some(partial) = &self.partial else {
-            return Ok(Box::new(arrow_ipc::Stream::stdout(schema)?));
+            return Ok(Box::new(arrow_ipc::Stream::new(io::stdout(), schema)?));
         };
         let file = partial.handle()?;
         let text = |file| text::Text::new(file, self.compression);
         Ok(match self.format {
             Format::ArrowFile => Box::new(arrow_ipc::File::new(file, schema, partial.folder())?),
-            Format::ArrowStream => Box::new(arrow_ipc::Stream::file(file, schema)?),
+            Format::ArrowStream => Box::new(arrow_ipc::Stream::new(file, schema)?),
             Format::Parquet => Box::new(parquet::Parquet::new(file, schema)?),
             Format::JsonLines => Box::new(json_lines::JsonLines::new(text(file)?, schema)?),
             Format::Csv => Box::new(csv::Csv::new(text(file)?, schema)?),

@@ -3,7 +3,7 @@
 //! Nothing a message declares is believed before it is compared with the bytes that are there.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -169,7 +169,7 @@ struct Frames<R> {
     at: u64,
 }
 
-impl<R: Read> Frames<R> {
+impl<R: BufRead> Frames<R> {
     fn new(name: String, input: R) -> Self {
         Frames { name, input, at: 0 }
     }
@@ -195,16 +195,11 @@ impl<R: Read> Frames<R> {
     fn next(&mut self) -> Result<Option<Frame>> {
         let start = self.at;
         let short = |why: String| cut_short(&self.name, start, &why);
-        let mut word = read_exactly(&mut (&mut self.input).take(4), 4).or_else(|why| {
-            if why == NOTHING_LEFT {
-                Ok(Vec::new())
-            } else {
-                Err(short(why))
-            }
-        })?;
-        if word.is_empty() {
+        let rest = self.input.fill_buf();
+        if rest.map_err(|e| short(e.to_string()))?.is_empty() {
             return Ok(None);
         }
+        let mut word = read_exactly(&mut self.input, 4).map_err(short)?;
         self.at += 4;
         // Streams older than Arrow 0.15 have no continuation mark.
         if word == CONTINUATION {
@@ -239,8 +234,6 @@ impl<R: Read> Frames<R> {
     }
 }
 
-const NOTHING_LEFT: &str = "nothing is left";
-
 /// Reads `length` bytes. Memory grows with what arrives, not with what is promised.
 fn read_exactly(input: &mut impl Read, length: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(length.min(TRUSTED) as usize);
@@ -250,7 +243,6 @@ fn read_exactly(input: &mut impl Read, length: u64) -> Result<Vec<u8>, String> {
         .map_err(|e| e.to_string())?;
     match length - bytes.len() as u64 {
         0 => Ok(bytes),
-        _ if bytes.is_empty() => Err(NOTHING_LEFT.into()),
         missing => Err(format!("{missing} bytes are missing")),
     }
 }

@@ -52,43 +52,25 @@ pub(super) fn read(origin: &Origin) -> Result<Batches> {
     let (metadata, _) = footer(origin, &file)?;
     let groups = 0..metadata.metadata().num_row_groups();
     let origin = origin.clone();
-    Ok(Box::new(groups.flat_map(move |index| {
-        let group = metadata.metadata().row_group(index);
-        let rows = batch_rows(group);
-        let reader = file
-            .try_clone()
-            .map_err(|e| e.to_string())
-            .and_then(|file| {
-                catch(|| {
-                    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
-                        .with_row_groups(vec![index])
-                        .with_batch_size(rows)
-                        .build()
-                        .map_err(|e| e.to_string())
-                })
-            });
-        let (mut reader, mut failure) = match reader {
-            Ok(reader) => (Some(reader), None),
-            Err(why) => (None, Some(why)),
-        };
+    Ok(Box::new(groups.flat_map(move |index| -> Batches {
+        let rows = batch_rows(metadata.metadata().row_group(index));
+        let begun = catch(|| {
+            let file = file.try_clone().map_err(|e| e.to_string())?;
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+                .with_row_groups(vec![index])
+                .with_batch_size(rows)
+                .build()
+                .map_err(|e| e.to_string())
+        });
         let origin = origin.clone();
-        std::iter::from_fn(move || {
-            let next = match failure.take() {
-                Some(why) => Err(why),
-                None => catch(|| {
-                    reader
-                        .as_mut()
-                        .and_then(Iterator::next)
-                        .transpose()
-                        .map_err(|e| e.to_string())
-                }),
-            };
-            if next.is_err() {
-                reader = None;
-            }
-            next.map_err(|why| damaged(&origin, index, &why))
-                .transpose()
-        })
+        let damaged = move |why: String| damaged(&origin, index, &why);
+        match begun {
+            Ok(mut reader) => Box::new(std::iter::from_fn(move || {
+                let next = catch(|| reader.next().transpose().map_err(|e| e.to_string()));
+                next.map_err(&damaged).transpose()
+            })),
+            Err(why) => Box::new(std::iter::once(Err(damaged(why)))),
+        }
     })))
 }
 
