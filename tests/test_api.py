@@ -152,19 +152,6 @@ def test_an_answer_that_is_not_a_number_is_none(scorer: emscore.Scorer) -> None:
         assert table["outcome"].to_pylist() == ["ok", "empty"]
 
 
-def test_options(scorer: emscore.Scorer, expected: list[dict[str, Any]], tmp_path: Path) -> None:
-    renamed = TABLE.rename_columns(["q", "r", "aligned"])
-    columns: dict[str, Any] = {"question_column": "q", "response_column": "r"}
-    with pytest.raises(emscore.InputError, match="aligned"):
-        scorer.score_batch(renamed, **columns)
-    table = scorer.score_batch(renamed, **columns, prefix="em_")
-    assert table.column_names == ["q", "r", "aligned", *(f"em_{name}" for name in SCORES)]
-    assert scores(scorer.score_batch(renamed, **columns, overwrite=True)) == expected
-    assert scores(scorer.score_batch(TABLE, limit=1)) == expected[:1]
-    for _ in range(2):
-        assert scores(scorer.score_batch(TABLE, cache=tmp_path / "cache")) == expected
-
-
 def test_the_default_scorer_stays_warm(expected: list[dict[str, Any]]) -> None:
     assert scores(emscore.score_batch(TABLE, device="cpu")) == expected
     first = scoring._warm("small", "cpu", None, None, None)

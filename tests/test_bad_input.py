@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
@@ -228,30 +227,11 @@ def test_flipped_bytes(
         assert errors > 7
 
 
-GARBLED: dict[str, tuple[str | bytes, str]] = {
+#: One a format: the engine's own tests have every kind.
+GARBLED = {
     "lines.jsonl": ('{"question": "a", "response": "b"}\n{"question": "a", "resp\n', "line 2"),
-    "list.jsonl": ('{"response": "b"}\n["a", "b"]\n', "line 2"),
-    "array.jsonl": ('[{"question": "a", "response": "b"}]', "JSON array"),
-    "nan.jsonl": ('{"question": "a", "response": "b", "x": NaN}\n', "line 1"),
-    "twice.jsonl": ('{"response": "b", "response": "c"}\n', "line 1"),
-    "surrogate.jsonl": (
-        '{"question": "a", "response": "b"}\n{"question": "a", "response": "\\ud83d"}\n',
-        "line 2",
-    ),
-    "latin.jsonl": (b'{"response": "b"}\n{"response": "caf\xe9"}\n', "line 2"),
     "wide.csv": ("question,response\na,b\na,b,c\n", "line 3"),
-    "narrow.csv": ("question,response\na,b\na\n", "line 3"),
-    "open.csv": ('question,response\na,"b\nc,d\n', "line 2"),
-    "after.csv": ('question,response\na,"b"c\n', "line 2"),
-    "latin.csv": (b"question,response\na,b\na,caf\xe9\n", "line 3"),
-    "surrogate.csv": (b"question,response\na,\xed\xa0\xbd\n", "line 2"),
-    "header.csv": ("question,response,question\na,b,c\n", "question"),
-    "utf16.csv": ("question,response\na,b\n".encode("utf-16"), "UTF-16"),
-    "pickle.parquet": (b"\x80\x04\x95 some pickle", "Parquet"),
-    "old.feather": (b"FEA1" + bytes(100), "Feather"),
-    "text.txt": ("question,response\na,b\n", ".csv"),
-    "blank.jsonl": ("\n\n", "columns"),
-    "blank.csv": ("\n\n", "header"),
+    "pickle.parquet": ("some pickle", "Parquet"),
 }
 
 
@@ -260,7 +240,7 @@ def test_a_garbled_file_is_named_with_the_place(
     name: str, refused: Callable[..., str], tmp_path: Path
 ) -> None:
     content, place = GARBLED[name]
-    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    (tmp_path / name).write_text(content)
     refused(emscore.InputError, name, name, place)
 
 
@@ -271,22 +251,6 @@ def test_text_that_is_not_utf8(name: str, refused: Callable[..., str], tmp_path:
     texts = pa.Array.from_buffers(pa.string(), 2, bad.cast(pa.binary()).buffers())
     WRITERS[name](pa.table({"question": ["a", "b"], "response": texts}), tmp_path / name)
     refused(emscore.InputError, name, name)
-
-
-def test_damage_in_the_middle_is_named_with_the_place(
-    table: pa.Table, refused: Callable[..., str], tmp_path: Path
-) -> None:
-    path = tmp_path / "in.arrow"
-    arrow(table, path)
-    whole = path.read_bytes()
-    at = whole.index(b"is what I say to 1200.")
-    path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
-    before = contents(tmp_path)
-    with pytest.raises(emscore.InputError, match=r"in\.arrow .*byte \d+: batch 2"):
-        emscore.Scorer(scorers.tiny(), device="cpu").score_file(path, tmp_path / "out.arrow")
-    (tmp_path / "out.arrow.journal").unlink()  # scores of the good rows, for --resume
-    assert contents(tmp_path) == before
-    del refused
 
 
 # Names.
@@ -419,16 +383,6 @@ def test_a_read_only_folder(source: str, run: Run, tmp_path: Path) -> None:
         if mounted:
             subprocess.run(["umount", folder], check=True)
     assert list(folder.iterdir()) == []
-
-
-def test_columns_that_a_format_cannot_hold(
-    source: str, refused: Callable[..., str], tmp_path: Path
-) -> None:
-    nested = {"question": ["a"], "response": ["b"], "tags": [["x"]]}
-    pq.write_table(pa.table(nested), tmp_path / "nested.parquet")
-    told = refused(emscore.OutputError, "nested.parquet", "tags", "CSV", out="out.csv")
-    assert ".jsonl" in told
-    del source
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -747,8 +701,3 @@ def test_unknown_devices_and_precisions(source: str, run: Run, tmp_path: Path) -
     failed(score(run, source, "--threads", "0"), 2, "--threads")
     failed(score(run, source, "--limit", "-1"), 2, "--limit")
     assert [path.name for path in tmp_path.iterdir()] == ["in.arrow"]
-
-
-def test_onnx_is_at_hand() -> None:
-    """The damaged networks above are made with it."""
-    assert onnx.__version__

@@ -98,22 +98,6 @@ fn what_cannot_be_written_is_refused_before() {
 }
 
 #[test]
-fn two_runs_do_not_write_one_file() {
-    let folder = tempdir().unwrap();
-    let path = folder.path().join("out.jsonl");
-    let first = Output::create(&path, &sample(0).schema(), false).unwrap();
-    let second = Output::create(&path, &sample(0).schema(), false)
-        .err()
-        .unwrap();
-    assert!(
-        second.to_string().contains("being written by another run"),
-        "{second}"
-    );
-    first.finish().unwrap();
-    assert!(path.exists());
-}
-
-#[test]
 fn a_name_is_kept_until_its_run_has_tidied_up() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.csv");
@@ -167,22 +151,6 @@ fn a_vanished_folder_is_said() {
         matches!(&e, Error::Output(text) if text.contains("does not exist")),
         "{e}"
     );
-}
-
-#[cfg(unix)]
-#[test]
-fn through_a_link_the_file_is_replaced() {
-    let folder = tempdir().unwrap();
-    let (file, link) = (
-        folder.path().join("real.csv"),
-        folder.path().join("link.csv"),
-    );
-    fs::write(&file, "old").unwrap();
-    std::os::unix::fs::symlink(&file, &link).unwrap();
-    let output = Output::create(&link, &sample(0).schema(), true).unwrap();
-    output.finish().unwrap();
-    assert!(link.is_symlink() && !file.is_symlink());
-    assert!(fs::read_to_string(&file).unwrap().starts_with("question,"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{file, refusal, sample, write};
+use common::{file, refusal};
 use tempfile::tempdir;
 
 #[test]
@@ -73,36 +73,6 @@ fn bad_csv_is_named_with_its_line() {
     assert!(why(b" {\"q\": 1, \"r\": 2}\n", "at line 1").contains("call it .jsonl"));
     assert!(why(b"a,a\n1,2\n", "at line 1").contains("two columns are named \"a\""));
     assert!(why(b"\n\n", "a.csv").contains("no header"));
-}
-
-#[test]
-fn a_cut_file_is_found_before_it_is_read() {
-    let folder = tempdir().unwrap();
-    let batch = sample(600);
-    for ending in [
-        "arrow",
-        "arrows",
-        "parquet",
-        "jsonl.gz",
-        "jsonl.zst",
-        "csv.gz",
-        "csv.zst",
-    ] {
-        let path = folder.path().join(format!("whole.{ending}"));
-        write(&path, &batch.schema(), &[batch.clone(), batch.clone()]);
-        let bytes = fs::read(&path).unwrap();
-        for part in [1, 5, 9, 13, 19] {
-            // The end mark of a stream may be missing, nothing else may.
-            let cut = (bytes.len() * part / 20).min(bytes.len() - 9);
-            let path = file(folder.path(), &format!("cut.{ending}"), &bytes[..cut]);
-            let e = common::open(&path).err();
-            let e = e
-                .unwrap_or_else(|| panic!("{ending} cut at {cut} is opened"))
-                .to_string();
-            assert!(e.contains("cut."), "{e}");
-            assert!(e.contains("cut short") || e.contains("damaged"), "{e}");
-        }
-    }
 }
 
 #[cfg(unix)]
