@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import emscore
 from emscore.rates.ahead import ahead
+from emscore.rates.query import Query
 from emscore.rates.rows import read_rows
 from emscore.rates.scan import SUMS, Counts
 from emscore.rates.sources import sources
@@ -35,7 +36,7 @@ CUTS = [20.0, 30.0, 40.0]
 
 
 def counts(of: object, by: list[str] = BY, **options: Any) -> Counts:
-    return read_rows(sources(of), by, cuts=CUTS, **options).cells
+    return read_rows(Query(**options), sources(of), by, CUTS).cells
 
 
 def same(a: Counts, b: Counts, rtol: float = 1e-9) -> None:
@@ -195,7 +196,7 @@ def test_thresholds_are_strict_or_not() -> None:
         "aligned": [29.999, 30.0, 10.0, 10.0], "coherent": [90.0, 90.0, 50.0, 50.001],
         "p_misaligned": [0.5] * n, "p_coherent": [0.5] * n, "outcome": ["ok"] * n,
     })  # fmt: skip
-    found = read_rows(sources(table), []).cells
+    found = read_rows(Query(), sources(table), []).cells
     assert (found.misaligned()[0], found.coherent()[0]) == (2, 3)
     assert (found.misaligned(at=True)[0], found.coherent(at=True)[0]) == (3, 4)
 
@@ -220,7 +221,7 @@ def test_an_error_in_a_later_file_comes_through_the_reader_ahead(tmp_path: Path)
     bad = scored(40).set_column(5, "aligned", pa.array([101.0] * 40))
     pq.write_table(bad, tmp_path / "11.parquet")
     with pytest.raises(emscore.InputError, match=r"11\.parquet has 101 in aligned, row 0"):
-        read_rows(sources(tmp_path), ["checkpoint"])
+        read_rows(Query(), sources(tmp_path), ["checkpoint"])
 
 
 def test_nothing_is_made_ahead_when_nobody_wants_it() -> None:

@@ -17,7 +17,7 @@ from .multiplicity import CORRECTIONS, NAMES, Correction, adjusted, chosen
 from .onset import onset
 from .panel import Judge, Panel, Unit, panel
 from .query import Query
-from .rows import Rows
+from .rows import Rows, read_rows
 from .sources import Scored, sources
 
 METHOD = (
@@ -140,7 +140,7 @@ def compare(
     has_condition = all(source.column("condition") for source in found)
     keys = keys_in(units, ["checkpoint", asked, "condition" if has_condition else None])
     return compare_of(
-        query.rows(found, keys), query.definition, to, by=by, condition=condition,
+        read_rows(query, found, keys), query.definition, to, by=by, condition=condition,
         against=against, over=over, rise=rise, confidence=confidence, correction=correction,
         question=asked,
     )  # fmt: skip

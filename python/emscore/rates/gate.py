@@ -10,6 +10,7 @@ import pyarrow as pa
 from .._emscore import InputError
 from .measure import errors_of, rates_of, require
 from .query import Query
+from .rows import read
 from .scorer_error import ScorerError
 from .sources import Scored, sources
 
@@ -82,7 +83,7 @@ def gate(
     name = "audited" if audit is not None else "calibrated" if calibrated else "thresholded"
     query = Query(by=by, audit=audit, **how)
     require(query.estimand, confidence)
-    rows, by_line = query.read(sources(scored))
+    rows, by_line = read(query, sources(scored))
     rows.require_some()
 
     def lines(alpha: float) -> list[dict[str, Any]]:

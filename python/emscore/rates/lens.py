@@ -6,19 +6,12 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from .._emscore import InputError
 from .classifier import Rates, counted, over_questions, over_rows
-from .definition import (
-    DENOMINATORS,
-    Definition,
-    Estimand,
-    beside,
-    keys_in,
-    lines_by,
-    question_in,
-    question_key,
-)
+from .definition import DENOMINATORS, Definition, Estimand, beside
 from .measure import require
-from .rows import read_rows
+from .query import Query
+from .rows import read
 from .scan import Counts
 from .sources import Scored, sources
 
@@ -58,17 +51,16 @@ def lens(
         InputError: As in `rates`.
     """
     require(estimand, confidence, ("questions", "rows"))
-    found = sources(scored)
-    by = lines_by(by, found)
-    unit = None if estimand == "rows" else question_key(found, question_column, by)
-    keys = keys_in(by, [unit])
-    rows = read_rows(
-        found, keys, cuts=cuts, coherence=coherence, prefix=prefix, mixed_scorers=mixed_scorers,
-        question=question_in(keys, question_column), model=model,
+    if not len(cuts):
+        raise InputError("there are no cuts: name some, such as [25, 30]")
+    query = Query(
+        by=by, cut=cuts[0], coherence=coherence, estimand=estimand, prefix=prefix, model=model,
+        question_column=question_column, mixed_scorers=mixed_scorers,
     )  # fmt: skip
+    rows, lines = read(query, sources(scored), cuts=cuts)
     rows.require_some()
     note = rows.strange.note if rows.strange else ""
-    table = lens_of(rows.cells, by, estimand, confidence)
+    table = lens_of(rows.cells, lines.by, estimand, confidence)
     return table.replace_schema_metadata({"emscore.note": note})
 
 

@@ -22,7 +22,7 @@ from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in, r
 from .intervals import clopper_pearson, wilson
 from .query import Lines, Query
 from .requests import LEFT_OUT
-from .rows import Rows
+from .rows import Rows, read
 from .scan import Counts
 from .scorer_error import ScorerError, scorer_errors
 from .sources import Scored, sources
@@ -114,7 +114,7 @@ def rates(
         mixed_scorers=mixed_scorers,
     )  # fmt: skip
     require(estimand, confidence)
-    rows, lines = query.read(sources(scored))
+    rows, lines = read(query, sources(scored))
     rows.require_some()
     found = rates_of(rows, lines, query.definition, confidence, finite)
     return found.replace_schema_metadata({LEFT_OUT: str(rows.requests.rows.sum())})

@@ -10,11 +10,8 @@ from .definition import (
     Estimand,
     keys_in,
     lines_by,
-    question_in,
     question_key,
 )
-from .judged import read_judged
-from .rows import Rows, read_rows
 from .sources import Scored, Source
 
 
@@ -83,35 +80,3 @@ class Query:
         if self.estimand == "checkpoints":
             by = [name for name in by if name != "checkpoint"]
         return Lines(by, unit, self.estimand)
-
-    def read(self, found: Sequence[Source], also: Sequence[str] = ()) -> tuple[Rows, Lines]:
-        """Reads files once; cells are divided by some more columns, if wanted.
-
-        Raises:
-            InputError: As `rates`.
-        """
-        lines = self.lines(found)
-        return self.rows(found, keys_in(lines.keys, also)), lines
-
-    def rows(
-        self, found: Sequence[Source], keys: Sequence[str], cuts: Sequence[float] = ()
-    ) -> Rows:
-        """Reads files once, by these columns; for some more cuts, if wanted.
-
-        Raises:
-            InputError: As `rates`.
-        """
-        definition, judged = self.definition, None
-        if self.audit is not None:
-            judged = read_judged(self.audit, found, keys, self.audit_prefix, self.audit_uniform)
-        return read_rows(
-            found,
-            keys,
-            cuts=sorted({*cuts, definition.cut}),
-            coherence=definition.coherence,
-            prefix=self.prefix,
-            mixed_scorers=self.mixed_scorers,
-            judged=judged,
-            question=question_in(keys, self.question_column),
-            model=self.model,
-        )

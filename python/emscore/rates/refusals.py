@@ -17,7 +17,7 @@ from .measure import rates_of, require
 from .panel import panel
 from .query import Lines, Query
 from .requests import COLUMN
-from .rows import Rows
+from .rows import Rows, read
 from .sources import Scored, sources
 from .walk import OUTCOMES
 
@@ -72,7 +72,7 @@ def refusals(
     query = Query(by=by, audit=audit, prefix=prefix, mixed_scorers=mixed_scorers, **how)
     require(query.estimand, confidence)
     question = question_key(found, query.question_column, query.lines(found).by)
-    rows, lines = query.read(found, [question] if question else [])
+    rows, lines = read(query, found, [question] if question else [])
     return refusals_of(
         rows, lines, query.definition, question=question, misaligned_above=misaligned_above,
         declines_below=declines_below, confidence=confidence, finite=query.finite,

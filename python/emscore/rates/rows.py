@@ -8,8 +8,10 @@ from .. import models
 from .._emscore import InputError
 from .ahead import ahead
 from .audited import Audit, Binned, audit_of
+from .definition import keys_in, question_in
 from .familiar import Strange, strange
-from .judged import Finder, Judged
+from .judged import Finder, read_judged
+from .query import Lines, Query
 from .requests import COLUMN, answers_requests, marked, ordinary
 from .scan import Counts, Tally, identities
 from .sources import Source
@@ -46,35 +48,33 @@ class Rows:
             raise InputError(f"{self.name} has no rows: there is nothing to take a rate of")
 
 
+def read(
+    query: Query, found: Sequence[Source], also: Sequence[str] = (), cuts: Sequence[float] = ()
+) -> tuple[Rows, Lines]:
+    """Counts rows in one pass, by what a query needs and some more columns, if wanted.
+
+    Raises:
+        InputError: As `rates`.
+    """
+    lines = query.lines(found)
+    return read_rows(query, found, keys_in(lines.keys, also), cuts), lines
+
+
 def read_rows(
-    found: Sequence[Source],
-    by: Sequence[str],
-    *,
-    cuts: Sequence[float] = (30.0,),
-    coherence: float = 50.0,
-    prefix: str = "",
-    mixed_scorers: bool = False,
-    judged: Judged | None = None,
-    question: str | None = None,
-    model: str | None = None,
+    query: Query, found: Sequence[Source], by: Sequence[str], cuts: Sequence[float] = ()
 ) -> Rows:
     """Counts scored rows by cell, in one pass.
 
     Args:
+        query: What is asked of them.
         found: Scored files.
         by: The key columns. checkpoint and question are also found by their other names.
-        cuts: Cuts of aligned that will be asked for.
-        coherence: Threshold of coherent.
-        prefix: What `emscore score --prefix` put before the names of the scores.
-        mixed_scorers: Allow scores of several scorers together.
-        judged: An audit.
-        question: The key column that says which question a row answers, if there is one.
-        model: Name or directory of the scorer, where it is none of those that ship.
+        cuts: Cuts of aligned that will be asked for besides.
 
     Raises:
         InputError: A file is not scored, lacks a key column, holds what is no score, or was scored
-            by another scorer than the first or than `model`; or an audit is not among the rows.
-        ScorerError: There is no scorer `model`.
+            by another scorer than the first or than the query's; or an audit is not among the rows.
+        ScorerError: There is no such scorer.
 
     >>> import pyarrow as pa
     >>> from .sources import sources
@@ -83,15 +83,19 @@ def read_rows(
     ...     "coherent": [80.0, 90.0, None], "p_misaligned": [0.9, 0.1, None],
     ...     "p_coherent": [1.0, 1.0, None], "outcome": ["ok", "ok", "refusal"],
     ... })
-    >>> counts = read_rows(sources(table), ["checkpoint"]).cells
+    >>> counts = read_rows(Query(), sources(table), ["checkpoint"]).cells
     >>> counts.keys, counts.misaligned().tolist(), counts.coherent().tolist()
     ({'checkpoint': ['a', 'b']}, [1, 0], [2, 0])
     """
-    scorers = identities(found, prefix, mixed_scorers)
-    scorer = models.find(next(iter(scorers)), model) if len(scorers) == 1 else None
+    definition, prefix = query.definition, query.prefix
+    judged = None
+    if query.audit is not None:
+        judged = read_judged(query.audit, found, by, query.audit_prefix, query.audit_uniform)
+    scorers = identities(found, prefix, query.mixed_scorers)
+    scorer = models.find(next(iter(scorers)), query.model) if len(scorers) == 1 else None
     told = marked(found)
     walk = Walk(list(dict.fromkeys([*by, COLUMN])) if told else by, prefix)
-    tally, binned = Tally(cuts, coherence), Binned()
+    tally, binned = Tally({*cuts, definition.cut}, definition.coherence), Binned()
     finder = Finder(judged.unspent(scorer)) if judged else None
 
     def steps() -> Iterator[tuple[Source, Step]]:
@@ -111,5 +115,8 @@ def read_rows(
     cells, to = counts.by(by, None if asked is None else ~asked)
     requests, _ = counts.by(by, to < 0)
     audit = audit_of(finder, binned, to, len(cells)) if finder else None
-    unknown = strange(ordinary(found), cells, question, scorer) if scorer and not judged else None
+    unknown = None
+    if scorer and not judged:
+        question = question_in(by, query.question_column)
+        unknown = strange(ordinary(found), cells, question, scorer)
     return Rows(cells, requests, audit, scorer, unknown, found[0].name)

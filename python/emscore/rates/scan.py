@@ -4,7 +4,7 @@ A cell is one combination of the key columns (checkpoint, question, ...). Memory
 cells, never with the rows.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -171,7 +171,7 @@ def _is_scored(source: Source, prefix: str) -> None:
 class Tally:
     """What becomes Counts, row by row."""
 
-    def __init__(self, cuts: Sequence[float], coherence: float) -> None:
+    def __init__(self, cuts: Iterable[float], coherence: float) -> None:
         self.cuts, self.coherence = tuple(sorted(map(float, cuts))), coherence
         self._native = _emscore.Tally(list(self.cuts), coherence)
 
