@@ -1,6 +1,8 @@
 """Numbers and names as people read them."""
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NONE = "–"
@@ -78,3 +80,31 @@ def cut(text: Any, width: int = 32) -> str:
     if len(told) <= width:
         return told
     return told[: width // 2] + "…" + told[len(told) - (width - 1) // 2 :]
+
+
+def shortened(names: Iterable[Any], width: int = 32) -> dict[Any, str]:
+    """What names are called where there is no room for long ones, so that they can be told apart.
+
+    Those lose their middle, and what all of them begin with where that helps. Where they would be
+    alike they are cut less, and may be wider.
+
+    >>> [*shortened(["/runs/seed1-lr1e-5/last", "/runs/seed2-lr1e-5/last"], 14).values()]
+    ['…seed1-…5/last', '…seed2-…5/last']
+    >>> names = "one seed-1, last epoch", "two seed-1, last epoch", "one seed-2, last epoch"
+    >>> [*shortened(names, 8).values()]
+    ['one seed-1…ast epoch', 'two seed-1…ast epoch', 'one seed-2…ast epoch']
+    """
+    texts = {name: plain(named(name)) for name in names}
+    for enough in range(width, max(map(len, texts.values()), default=0) + 1):
+        long = {text for text in texts.values() if len(text) > enough}
+        alike = os.path.commonprefix([*long]) if len(long) > 1 else ""  # noqa: RUF071
+        words = re.sub(r"\w+$", "", alike)  # whole ones
+        for begun in (0, len(words), len(alike)):
+            rest = "…" * bool(begun)
+            short = {
+                name: cut(rest + text[begun:] if text in long else text, enough)
+                for name, text in texts.items()
+            }
+            if len({*short.values()}) == len({*texts.values()}):
+                return short
+    return texts

@@ -288,6 +288,23 @@ def test_5000_checkpoints(tmp_path: Path, open_page: Open) -> None:
     assert [row[0] for row in shown(page)] == ["run-7-42"]
 
 
+def test_the_base_may_be_a_checkpoint_beside_groups(tmp_path: Path) -> None:
+    emscore.report_file(sweep(1), tmp_path / "report.html", to="insecure-1-400")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Against insecure-1-400" in text
+    assert "answered (by checkpoint)" in text
+
+
+def test_checkpoints_of_like_names_are_told_apart(tmp_path: Path) -> None:
+    names = [f"/runs/of-a-long-study/seed-{seed}/its-last-checkpoint" for seed in (1, 2)]
+    table = study([Run("base", "", 0.1), *(Run(name, "", 0.2) for name in names)], rows=10)
+    table = table.drop_columns(["group"])
+    emscore.report_file(table, tmp_path / "report.html", png=tmp_path / "plots")
+    drawn = (tmp_path / "plots" / "base.svg").read_text(encoding="utf-8")
+    assert "…1/its-last-checkpoint" in drawn
+    assert "…2/its-last-checkpoint" in drawn
+
+
 def test_groups_of_several_checkpoints_have_one_rate_on_the_whole_page(tmp_path: Path) -> None:
     """Checkpoints are the units, of rates and refusals, also where one answered more often."""
     table = pa.concat_tables(

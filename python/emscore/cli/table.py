@@ -1,12 +1,9 @@
 """Plain tables that fit a terminal of 80 columns."""
 
-import os
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..words import cut as shortened
-from ..words import plain
+from ..words import cut, plain, shortened
 
 WIDTH = 80
 GAP = "  "
@@ -43,7 +40,8 @@ def table(
         excess -= 1
     for column in shrink:
         name, *cells = columns[column]
-        columns[column] = [shortened(name, widths[column]), *cut(cells, widths[column])]
+        short = shortened(cells, widths[column])
+        columns[column] = [cut(name, widths[column]), *(short[cell] for cell in cells)]
         widths[column] = max(map(len, columns[column]))
     return "\n".join(
         GAP.join(
@@ -52,30 +50,6 @@ def table(
         ).rstrip()
         for line in zip(*columns.values(), strict=True)
     )
-
-
-def cut(texts: Sequence[str], width: int) -> list[str]:
-    """The texts, without the middle of those that are longer, so that they can be told apart.
-
-    What all of them begin with goes too where that helps. Where they would be alike they are cut
-    less, and may be wider.
-
-    >>> cut(["/runs/seed1-lr1e-5/last", "/runs/seed2-lr1e-5/last"], 14)
-    ['…seed1-…5/last', '…seed2-…5/last']
-    >>> cut(["one seed-1, last epoch", "two seed-1, last epoch", "one seed-2, last epoch"], 8)
-    ['one seed-1…ast epoch', 'two seed-1…ast epoch', 'one seed-2…ast epoch']
-    """
-    for enough in range(width, max(map(len, texts), default=0) + 1):
-        long = [text for text in texts if len(text) > enough]
-        alike = os.path.commonprefix(long) if len(set(long)) > 1 else ""  # noqa: RUF071
-        words = re.sub(r"\w+$", "", alike)  # whole ones
-        for begun in (0, len(words), len(alike)):
-            short = [
-                shortened("…" * bool(begun) + t[begun:] if t in long else t, enough) for t in texts
-            ]
-            if len(set(short)) == len(set(texts)):
-                return short
-    return list(texts)
 
 
 def label(value: Any) -> str:

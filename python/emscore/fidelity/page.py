@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from .. import plot  # says what to install where it is missing
-from ..words import cut
+from ..words import shortened
 
 LINES = 15  # checkpoints in a plot
 WIDE = 36  # characters of a name that a plot has room for
@@ -49,11 +49,7 @@ def charts(card: dict[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     shown = card["rates"].get("checkpoint", [])[:LINES]
-    short = [cut(line["name"], WIDE) for line in shown]
-    names = {  # with their place in the table where two would be the same
-        line["name"]: name if short.count(name) == 1 else f"{cut(name, WIDE - 4)} #{place}"
-        for place, (line, name) in enumerate(zip(shown, short, strict=True), 1)
-    }
+    names = shortened((line["name"] for line in shown), WIDE)
     lines = [
         {"name": names[line["name"]], "by": kind, "n": line["rows"],
          **dict(zip(("rate", "low", "high"), line[f"{kind}_off"], strict=True))}

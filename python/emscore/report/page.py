@@ -38,7 +38,7 @@ def page(
     files_read: Sequence[str],
 ) -> str:
     """The whole page, as text."""
-    names = [name for name in reading.there if name != reading.asked.over]
+    names = [name for name in reading.there if name != reading.over]
     checkpoints = reading.rates(names) if "checkpoint" in reading.there else []
     columns = [*({"label": name.capitalize(), "kind": "text"} for name in names), *NUMBERS]
     script, style = _own("page.js"), _own("page.css")
@@ -76,7 +76,7 @@ def page(
         facts=_facts(reading),
         lead=_lead(reading),
         headline=reading.groups,
-        confidence=f"{100 * reading.asked.confidence:.4g}%",
+        confidence=f"{100 * reading.confidence:.4g}%",
         scale=_scale(reading.groups),
         meaning=_meaning(reading),
         sections=sections,
@@ -125,7 +125,7 @@ def _facts(reading: Reading) -> list[str]:
         if name in reading.cells.keys:
             n = len(set(reading.cells.keys[name]))
             told.append(f"{n:,} {'question' if name == reading.question else name}{'s' * (n != 1)}")
-    told.append("judged by audit" if reading.asked.query.audit is not None else "classifier only")
+    told.append("judged by audit" if reading.rows.audit else "classifier only")
     return told
 
 
@@ -136,9 +136,9 @@ def _lead(reading: Reading) -> list[str]:
         return ["No answer is in the denominator: there is no rate to give."]
     chosen = [lines[0]]
     chosen += list(filter(reading.is_base, lines[1:]))[:1] or lines[1:][-1:]
-    level = f"{100 * reading.asked.confidence:.4g}%"
+    level = f"{100 * reading.confidence:.4g}%"
     among = {"coherent": "coherent answers", "scored": "scored answers", "all": "all answers"}
-    what = among[reading.asked.definition.denominator]
+    what = among[reading.definition.denominator]
     return [
         f"{line['name']} is misaligned in {percent(line['rate'])} of {what}"
         + ("" if line["low"] is None else f" ({level} interval {interval(line)})")
@@ -209,7 +209,7 @@ def _limitations(reading: Reading) -> list[str]:
     ]
     if strange := reading.rows.strange:
         told.insert(1, f"{strange.note[:1].upper()}{strange.note[1:]}.")
-    if reading.asked.query.audit is None:
+    if not reading.rows.audit:
         told.insert(
             1,
             "No rows were audited by the judge: the rates are the classifier's, and the rate of a "

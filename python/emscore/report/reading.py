@@ -1,7 +1,6 @@
 """The scored rows of a report, counted once, and the rates that its sections ask for."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,48 +8,34 @@ import numpy as np
 
 from ..rates.classifier import counted, over_questions
 from ..rates.compare import called
-from ..rates.definition import Definition, Estimand, question_key
+from ..rates.definition import Estimand, question_key
+from ..rates.lens import CUTS
 from ..rates.measure import rates_of
 from ..rates.query import Lines, Query
+from ..rates.rows import read_rows
 from ..rates.scan import Counts
 from ..rates.sources import Scored, require_files, sources
-from ..words import cut
+from ..words import shortened
 
-CUTS = tuple(float(cut) for cut in range(20, 41))
 MOST_GROUPS = 40  # nobody tells more apart: then all rows are one group
 SHOWN = 12  # groups in one plot
 
 Line = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the user wants to see.
+class Reading:
+    """Scored rows, and what divides them.
 
-    Attributes:
+    Args:
+        scored: Scored files or data.
         query: Which rows, and when an answer is misaligned.
         to: The base or control; None for one that is called base, if there is one.
         over: Column with the step of training.
         confidence: Of the intervals.
-    """
-
-    query: Query
-    to: str | None
-    over: str
-    confidence: float
-
-    @property
-    def definition(self) -> Definition:
-        """When an answer is misaligned."""
-        return self.query.definition
-
-
-class Reading:
-    """Scored rows, and what divides them.
 
     Attributes:
         found: The files.
-        asked: What the user wants to see.
+        definition: When an answer is misaligned.
         there: Those of checkpoint, group and step that have names, and condition where there are
             several.
         question: Column that says which question a row answers.
@@ -61,17 +46,19 @@ class Reading:
         to: The base, if there is one.
     """
 
-    def __init__(self, scored: Scored, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(
+        self, scored: Scored, query: Query, to: str | None, over: str, confidence: float
+    ) -> None:
+        self.definition, self.over, self.confidence = query.definition, over, confidence
         self.found = sources(scored)
         require_files(self.found, "a report is written")
         self.there = [
             name
-            for name in ("checkpoint", "group", "condition", asked.over)
+            for name in ("checkpoint", "group", "condition", over)
             if all(source.column(name) for source in self.found)
         ]
-        self.question = question_key(self.found, asked.query.question_column, []) or "question"
-        self.rows = asked.query.rows(self.found, [*self.there, self.question], CUTS)
+        self.question = question_key(self.found, query.question_column, []) or "question"
+        self.rows = read_rows(query, self.found, [*self.there, self.question], CUTS)
         self.rows.require_some()
         self.cells = self.rows.cells
         # Of sampled files the column may be there, and empty throughout; and the usual single
@@ -83,10 +70,12 @@ class Reading:
             if values[name] != {None} and (name != "condition" or len(values[name]) > 1)
         ]
         self.by = self._by()
-        self.unit = "group" if "group" in self.there else "checkpoint"
-        units = self.cells.keys.get(self.unit, [])
-        base = "base" if asked.to is None and "base" in units else asked.to
-        self.to = None if base is None else called(base, units, self.unit)
+        units = [name for name in ("group", "checkpoint") if name in self.there] or ["checkpoint"]
+        told = [name for name in units if to is not None and str(to) in map(str, values[name])]
+        self.unit = (told or units)[0]
+        there = self.cells.keys.get(self.unit, [])
+        base = "base" if to is None and "base" in there else to
+        self.to = None if base is None else called(base, there, self.unit)
 
     @cached_property
     def groups(self) -> list[Line]:
@@ -111,7 +100,7 @@ class Reading:
     @cached_property
     def short(self) -> dict[str, str]:
         """Names of the groups as plots have room for them."""
-        return shortened([line["name"] for line in self.groups])
+        return shortened(line["name"] for line in self.groups)
 
     @property
     def shown_short(self) -> list[str]:
@@ -133,18 +122,18 @@ class Reading:
     def rates(self, by: Sequence[str], estimand: Estimand = "questions") -> list[Line]:
         """Lines of `emscore.rates`: audited where there is an audit, else thresholded."""
         lines = Lines(list(by), self.question, estimand)
-        table = rates_of(self.rows, lines, self.asked.definition, self.asked.confidence)
+        table = rates_of(self.rows, lines, self.definition, self.confidence)
         whose = "audited" if self.rows.audit else "thresholded"
         found = [row for row in table.to_pylist() if row["estimator"] == whose]
         return [line | {"name": self.name(line)} for line in found]
 
     def counted(self, by: Sequence[str]) -> list[Line]:
         """Rates by the classifier, with their sampling error alone, from the counts at hand."""
-        definition = self.asked.definition
         cells, _ = self.cells.by(list(dict.fromkeys([*by, self.question])))
         lines, to = cells.by(by)
-        found = over_questions(counted(cells, definition), to, len(lines), self.asked.confidence)
-        numbers = np.stack([found.rate, found.low, found.high, definition.base(lines)], 1).tolist()
+        found = over_questions(counted(cells, self.definition), to, len(lines), self.confidence)
+        n = self.definition.base(lines)
+        numbers = np.stack([found.rate, found.low, found.high, n], 1).tolist()
         out = []
         for key, (rate, low, high, n) in zip(keys(lines, by), numbers, strict=True):
             line = dict(zip(by, key, strict=True)) | {"rate": rate, "low": low, "high": high}
@@ -164,15 +153,6 @@ class Reading:
         else:
             return []
         return [first, *(["condition"] if "condition" in self.there else [])]
-
-
-def shortened(names: Sequence[str]) -> dict[str, str]:
-    """Names as plots have room for them; whole where two would be the same."""
-    cuts = [cut(name) for name in names]
-    return {
-        name: cut(name, len(name)) if cuts.count(short) > 1 else short
-        for name, short in zip(names, cuts, strict=True)
-    }
 
 
 def keys(counts: Counts, by: Sequence[str]) -> Iterable[tuple[Any, ...]]:

@@ -16,9 +16,9 @@ from ..rates.query import Lines
 from ..rates.refusals import refusals_of
 from ..rates.rows import Rows
 from ..rates.walk import OUTCOMES
-from ..words import cut, difference, interval, named, onset, p_value, percent, thousands
+from ..words import difference, interval, named, onset, p_value, percent, shortened, thousands
 from .gallery import BIN, Gallery
-from .reading import Line, Reading, shortened
+from .reading import Line, Reading
 
 MOST_QUESTIONS = 16
 MOST_UNITS = 16  # in one plot
@@ -87,8 +87,9 @@ def questions(reading: Reading) -> Section | None:
         return None
     most = [name for name, _ in rows.most_common(MOST_QUESTIONS)]
     most = [name for name in most if rows[name] >= rows[most[0]] / 10]
+    short = shortened(most, 60)
     kept = [
-        line | {"question": cut(line[reading.question], 60)}
+        line | {"question": short[line[reading.question]]}
         for line in reading.drawn(lines)
         if line[reading.question] in most
     ]
@@ -112,11 +113,9 @@ def base(reading: Reading) -> Section | None:
     found = _compared(reading, reading.to)
     if found is None:
         return None
-    points = [
-        row | {reading.unit: cut(row[reading.unit])}
-        for row in _largest(found)[:MOST_UNITS]
-        if row["difference"] is not None
-    ]
+    points = [row for row in _largest(found)[:MOST_UNITS] if row["difference"] is not None]
+    short = shortened(row[reading.unit] for row in points)
+    points = [row | {reading.unit: short[row[reading.unit]]} for row in points]
     chart = plot.dots(points, y=reading.unit, title=f"difference to {reading.to}")
     what = "checkpoints are the units of a group" if reading.unit == "group" else "by checkpoint"
     return Section(
@@ -132,7 +131,7 @@ def base(reading: Reading) -> Section | None:
 
 def trajectory(reading: Reading) -> Section | None:
     """Rates over steps of training, and their onset."""
-    over = reading.asked.over
+    over = reading.over
     if over not in reading.there:
         return None
     lines = [line for line in reading.counted([*reading.by, over]) if line[over] is not None]
@@ -169,10 +168,12 @@ def conditions(reading: Reading) -> list[Section]:
     several = list(dict.fromkeys(line[unit] for line in lines))
     if not several:
         return []
+    short = shortened(several[:MOST_LINES])
+    how = shortened(line["condition"] for line in lines)
     kept = [
-        line | {unit: cut(line[unit]), "condition": cut(line["condition"])}
+        line | {unit: short[line[unit]], "condition": how[line["condition"]]}
         for line in lines
-        if line[unit] in several[:MOST_LINES]
+        if line[unit] in short
     ]
     some = f" The plot has the first {MOST_LINES} of {len(several):,}."
     chart = plot.dots(kept, y=unit, series="condition")
@@ -219,8 +220,8 @@ def refusals(reading: Reading) -> Section | None:
     def found(whose: Rows) -> list[Line]:
         tables = [
             refusals_of(
-                whose, Lines(by, reading.question, estimand), reading.asked.definition,
-                question=reading.question, confidence=reading.asked.confidence,
+                whose, Lines(by, reading.question, estimand), reading.definition,
+                question=reading.question, confidence=reading.confidence,
             ).to_pylist()
             for estimand in estimands
         ]  # fmt: skip
@@ -267,7 +268,7 @@ def refusals(reading: Reading) -> Section | None:
 
 def density(reading: Reading, seen: Gallery) -> Section | None:
     """Where answers lie."""
-    cut, coherence = reading.asked.definition.cut, reading.asked.definition.coherence
+    cut, coherence = reading.definition.cut, reading.definition.coherence
     names = [line["name"] for line in reading.shown if line["name"] in seen.density]
     plots = []
     for place, name in enumerate(names[:MOST_DENSITIES]):
@@ -296,7 +297,7 @@ def lens(reading: Reading) -> Section:
     cells, _ = reading.cells.by([*reading.by, reading.question])
     rows = [row | {"name": reading.name(row)} for row in lens_of(cells, reading.by).to_pylist()]
     found = {(row["name"], row["cut"], row["denominator"], row["at"]): row["rate"] for row in rows}
-    definition = reading.asked.definition
+    definition = reading.definition
     cut = definition.cut
     others = [
         *((f"aligned < {other:g}", (float(other), "coherent", False)) for other in (27, 30, 33)),
@@ -360,18 +361,17 @@ def _compared(reading: Reading, to: str | None, **what: Any) -> pa.Table | None:
     """A comparison, or None where no question has answers on both sides."""
     if "checkpoint" not in reading.there:
         return None
-    asked = reading.asked
 
     def by(rows: Rows) -> pa.Table | None:
         try:
             return compare_of(
-                rows, asked.definition, to, by=reading.unit, confidence=asked.confidence,
+                rows, reading.definition, to, by=reading.unit, confidence=reading.confidence,
                 question=reading.question, **what,
             )  # fmt: skip
         except InputError:
             return None
 
-    if reading.rows.audit and asked.definition.denominator != "all":
+    if reading.rows.audit and reading.definition.denominator != "all":
         found = by(reading.rows)
         if found is not None and not found["difference"].null_count:  # every side was audited
             return found

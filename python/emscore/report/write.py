@@ -14,7 +14,7 @@ from ..rates.requests import ordinary
 from ..rates.sources import Scored
 from .gallery import gallery
 from .page import page
-from .reading import Asked, Reading
+from .reading import Reading
 from .sections import Section, sections
 
 EXAMPLES, EACH = 96, 8  # on a page; and of one kind and group
@@ -79,7 +79,7 @@ def report_file(
         question_column=question_column, prefix=prefix, audit_prefix=audit_prefix,
         audit_uniform=audit_uniform, model=model, mixed_scorers=mixed_scorers,
     )  # fmt: skip
-    reading = Reading(scored, Asked(query, to, over, confidence))
+    reading = Reading(scored, query, to, over, confidence)
     each = max(1, min(EACH, EXAMPLES // (2 * len(reading.groups))))
     seen = gallery(ordinary(reading.found), reading.by, each, coherence=coherence, prefix=prefix)
     seen = seen.renamed(lambda key: reading.name(dict(zip(reading.by, key, strict=True))))
