@@ -351,7 +351,7 @@ def test_a_pipe_is_opened_once(source: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["score"], 2, "INPUT"),
+        (["score"], 2, "Missing argument 'INPUT...' (see emscore score --help)"),
         (["score", "a.csv", "b.csv"], 2, "-o OUT"),
         (["score", "--nonsense"], 2, "--nonsense"),
         (["score", "nothing.csv"], 3, "nothing.csv"),

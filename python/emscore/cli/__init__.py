@@ -114,7 +114,8 @@ def main() -> NoReturn:
         status = error.exit_code
     except click.UsageError as error:
         context = error.ctx.command_path if error.ctx else "emscore"
-        status = fail(f"{error.format_message()} (see {context} --help)", error.exit_code)
+        message = error.format_message().rstrip(".")
+        status = fail(f"{message} (see {context} --help)", error.exit_code)
     except _emscore.EmscoreError as error:
         status = fail(str(error), EXIT_CODES.get(type(error), 1))
     except (click.Abort, KeyboardInterrupt):
