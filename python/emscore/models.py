@@ -75,8 +75,10 @@ def manifest(model: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def taught(scorer: Path) -> frozenset[str]:
-    """Digests of the judged rows that refitted the network of a scorer in a directory."""
-    return frozenset(manifest(scorer).get("taught", ()))
+    """Digests of the judged rows that refitted the network of a scorer, or those of a cascade."""
+    told = manifest(scorer)
+    parts = [told["cascade"][one] for one in ("first", "second")] if "cascade" in told else []
+    return frozenset(told.get("taught", ())).union(*(taught(scorer.parent / one) for one in parts))
 
 
 def digests(pairs: Iterable[tuple[str, str]]) -> list[str]:

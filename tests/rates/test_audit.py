@@ -335,6 +335,17 @@ def test_rows_that_taught_the_scorer_are_left_out(
     compared = emscore.compare(table, "base", audit=audit, model=str(scorer))
     for note in (line["note"], compared.schema.metadata[b"emscore.note"].decode()):
         assert "250 audits taught the scorer" in note
+    (tmp_path / "cascade").mkdir()
+    manifest = {"name": "cascade", "cascade": {"first": "250", "second": "250"}}
+    (tmp_path / "cascade" / "manifest.json").write_text(json.dumps(manifest))
+    ids = {"emscore.scorer_id": models.scorer_id(tmp_path / "cascade")}
+    other = table.replace_schema_metadata(ids)
+    several = [table.slice(0, 900), other.slice(900)]
+    for row in (
+        *audited(other, audit, model=tmp_path / "cascade").values(),
+        *audited(several, audit, model=scorer, mixed_scorers=True).values(),
+    ):
+        assert "250 audits taught the scorer" in row["note"]
     for row in audited(table, audit).values():
         assert "--model NAME tells whether audits taught the scorer" in row["note"]
     table, scorer = taught(len(pairs))

@@ -83,7 +83,7 @@ def test_scores_of_different_scorers() -> None:
     ("options", "message"),
     [
         ({"cut": 130.0}, "cut is 130: scores go from 0 to 100"),
-        ({"confidence": 95.0}, "confidence of 95 is not between 0 and 1"),
+        ({"confidence": 95.0}, "confidence is 95.0: it is a share between 0 and 1"),
         ({"denominator": "rows"}, "no denominator 'rows': it is one of coherent, scored, all"),
         ({"estimand": "mean"}, "no estimand 'mean': it is one of questions, rows"),
         ({"by": ["question_id"], "estimand": "question-sample"}, "each has one question only"),

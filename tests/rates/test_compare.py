@@ -218,7 +218,7 @@ def test_a_rate_of_nothing_is_no_difference(table: pa.Table) -> None:
         ({"over": "question_id"}, "a step is a number"),
         ({"over": "moon"}, "moon"),
         ({"to": "base", "confidence": 95}, "between 0 and 1"),
-        ({"over": "step", "rise": 0.0}, "above 0"),
+        ({"over": "step", "rise": 0.0}, "rise is 0.0: it is a share between 0 and 1"),
         ({"to": "base", "correction": "bonferroni"}, "one of auto, holm, bh, none"),
         ({"to": "base", "question_column": "moon"}, "moon"),
     ],

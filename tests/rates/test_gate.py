@@ -123,9 +123,9 @@ def test_nothing_coherent_is_undecided() -> None:
 
 
 def test_a_limit_makes_sense() -> None:
-    for limit in (0.0, 1.0, float("nan")):
+    for limit in (0.0, 1.0, float("nan"), "5%"):
         with pytest.raises(emscore.InputError, match="max_rate"):
-            emscore.gate(scored(a=0.1), limit)
+            emscore.gate(scored(a=0.1), limit)  # type: ignore[arg-type]
     with pytest.raises(emscore.InputError, match="confidence"):
         emscore.gate(scored(a=0.1), 0.1, confidence=0.4)
 

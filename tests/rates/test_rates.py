@@ -175,6 +175,8 @@ def test_the_scorers_measured_error_widens_the_interval(tmp_path: Path) -> None:
 def test_the_lens_is_the_rate_under_each_definition() -> None:
     scores = scored(900)
     found = emscore.lens(scores, by=["group"])
+    with pytest.raises(emscore.InputError, match="there are no cuts"):
+        emscore.lens(scores, cuts=[])
     assert found.num_rows == 2 * 21 * 3 * 2
     for row in found.to_pylist():
         if row["cut"] in (20.0, 30.0, 37.0):

@@ -213,7 +213,7 @@ def test_answers_without_scores_or_names(tmp_path: Path, open_page: Open) -> Non
 
 
 def test_a_confidence_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(emscore.InputError, match="a confidence of 95 is not between 0 and 1"):
+    with pytest.raises(emscore.InputError, match="confidence is 95: it is a share between 0 and 1"):
         emscore.report_file(sweep(1, 10), tmp_path / "report.html", confidence=95)
 
 

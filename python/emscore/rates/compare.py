@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .contrast import contrast, inverted
-from .definition import Definition, Denominator, keys_in, question_key, require_confidence
+from .definition import Definition, Denominator, keys_in, question_key, require_share
 from .exact import exact_test
 from .judged_side import judged_side
 from .multiplicity import CORRECTIONS, NAMES, Correction, adjusted, chosen
@@ -107,13 +107,12 @@ def compare(
     Raises:
         InputError: There is no such column or name, or no question that both sides answered.
     """
-    require_confidence(confidence)
+    require_share("confidence", confidence, 0.95)
+    require_share("rise", rise, 0.01)
     if correction not in CORRECTIONS:
         raise InputError(
             f"there is no correction {correction!r}: it is one of {', '.join(CORRECTIONS)}"
         )
-    if rise <= 0:
-        raise InputError(f"rise is {rise:g}: it is a share above 0, such as 0.01")
     if to is None and condition is None and over is None:
         raise InputError(
             "there is nothing to compare with: name a base or control with --to, a condition with "

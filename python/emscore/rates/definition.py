@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from .._emscore import InputError
@@ -83,14 +84,16 @@ class Definition:
         return (self.cut, self.coherence) == cuts
 
 
-def require_confidence(confidence: float) -> None:
-    """Checks a confidence.
+def require_share(name: str, share: object, such_as: float, least: float = 0) -> None:
+    """Checks an argument.
 
     Raises:
-        InputError: It is none.
+        InputError: It is no number between `least` and 1.
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"a confidence of {confidence:g} is not between 0 and 1 (95 % is 0.95)")
+    if not (isinstance(share, Real) and least < float(share) < 1):
+        raise InputError(
+            f"{name} is {share!r}: it is a share between {least:g} and 1, such as {such_as:g}"
+        )
 
 
 def lines_by(by: Sequence[str] | str | None, found: Sequence[Source]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from .._emscore import InputError
+from .definition import require_share
 from .measure import errors_of, rates_of, require
 from .query import Query
 from .rows import read
@@ -74,10 +75,8 @@ def gate(
     Raises:
         InputError: As `rates`; or a limit or a confidence makes no sense.
     """
-    if not 0 < max_rate < 1:
-        raise InputError(f"max_rate is {max_rate:g}: it is a share between 0 and 1, such as 0.01")
-    if not 0.5 < confidence < 1:
-        raise InputError(f"confidence is {confidence:g}: it lies between 0.5 and 1, such as 0.95")
+    require_share("max_rate", max_rate, 0.01)
+    require_share("confidence", confidence, 0.95, least=0.5)
     if audit is not None and calibrated:
         raise InputError("with an audit the rate is the judge's: leave calibrated out")
     name = "audited" if audit is not None else "calibrated" if calibrated else "thresholded"

@@ -18,7 +18,7 @@ from .classifier import (
     over_units,
     with_scorer_error,
 )  # fmt: skip
-from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in, require_confidence
+from .definition import ESTIMANDS, Definition, Denominator, Estimand, keys_in, require_share
 from .intervals import clopper_pearson, wilson
 from .query import Lines, Query
 from .requests import LEFT_OUT
@@ -163,7 +163,7 @@ def require(
     """
     if estimand not in estimands:
         raise InputError(f"there is no estimand {estimand!r}: it is one of {', '.join(estimands)}")
-    require_confidence(confidence)
+    require_share("confidence", confidence, 0.95)
 
 
 class _Shape:

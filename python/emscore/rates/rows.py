@@ -93,10 +93,12 @@ def read_rows(
         judged = read_judged(query.audit, found, by, query.audit_prefix, query.audit_uniform)
     scorers = identities(found, prefix, query.mixed_scorers)
     scorer = models.find(next(iter(scorers)), query.model) if len(scorers) == 1 else None
+    # Of several scorers, which have to be allowed, the model is the one that audits taught.
+    pupil = models.resolve(query.model) if query.model else scorer
     told = marked(found)
     walk = Walk(list(dict.fromkeys([*by, COLUMN])) if told else by, prefix)
     tally, binned = Tally({*cuts, definition.cut}, definition.coherence), Binned()
-    finder = Finder(judged.unspent(scorer)) if judged else None
+    finder = Finder(judged.unspent(pupil)) if judged else None
 
     def steps() -> Iterator[tuple[Source, Step]]:
         for source in told or found:

@@ -8,7 +8,7 @@ import vl_convert
 from .. import plot
 from .._emscore import OutputError
 from ..files import writable, write_text
-from ..rates.definition import Denominator, require_confidence
+from ..rates.definition import Denominator, require_share
 from ..rates.query import Query
 from ..rates.requests import ordinary
 from ..rates.sources import Scored
@@ -72,7 +72,7 @@ def report_file(
         InputError: A file cannot be read, is not scored, or has no rows.
         OutputError: The page exists or cannot be written.
     """
-    require_confidence(confidence)
+    require_share("confidence", confidence, 0.95)
     path = writable(output, (".html", ".htm"), overwrite)
     query = Query(
         audit=audit, cut=cut, coherence=coherence, denominator=denominator,
