@@ -133,3 +133,7 @@ def test_the_command(run: Run, tmp_path: Path, table: pa.Table) -> None:
     assert max(map(len, result.stdout.splitlines())) <= 80
     lines = json.loads((tmp_path / "out.json").read_text())
     assert {line["checkpoint"]: line["verdict"] for line in lines} == VERDICTS
+    limits = ("--misaligned-above", "0", "--declines-below", "100%")
+    result = run("refusals", "scored.parquet", *limits)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "surely above 0% of other answers" in result.stdout

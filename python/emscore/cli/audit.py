@@ -1,10 +1,11 @@
 """`emscore audit`: which rows the judge should score too, so that rates are the judge's."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from .options import Dollars, Share, lines_options, table_options, together
+from .options import Dollars, Share, give, lines_options, table_options, together
 
 #: How large the audit may be.
 wish_options = together(
@@ -52,22 +53,13 @@ def plan(
     audits go where the classifier is unsure; some always fall among the rows that it takes for
     clear negatives.
     """
-    from ..files import to_json, writable
-    from ..rates.output import ENDINGS, write
     from ..rates.plan import PRICE, audit_plan
     from . import audit_text
 
-    if output:
-        writable(output, ENDINGS, overwrite)
-    table = audit_plan(scored, **asked(options))
-    if output:
-        write(table, output, overwrite)
-    if as_json:
-        click.echo(to_json(table.to_pylist()))
-        return
-    click.echo(audit_text.plan(table, options["confidence"], options["price"] or PRICE))
-    if output:
-        click.echo(f"\nwritten to  {output}")
+    text = partial(
+        audit_text.plan, confidence=options["confidence"], price=options["price"] or PRICE
+    )
+    give(partial(audit_plan, scored, **asked(options)), text, output, overwrite, as_json)
 
 
 @audit.command(short_help="Draw the rows, for emscore judge.")

@@ -1,5 +1,6 @@
 """`emscore compare`: differences of rates on the same questions."""
 
+from functools import partial
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from .options import (
     Share,
     audit_options,
     definition_options,
+    give,
     model_option,
     rows_options,
     table_options,
@@ -64,21 +66,10 @@ def compare(
     The rates are the classifier's, or with --audit the judge's. Rows that answer harmful requests
     are left out (see emscore refusals). docs/comparing.md has the methods.
     """
-    from ..files import to_json, writable
     from ..rates.compare import compare as compared
-    from ..rates.output import ENDINGS, write
     from . import compare_text
 
     if by and "," in by:
         raise click.UsageError("--by takes one column here: what is compared")
-    if output:
-        writable(output, ENDINGS, overwrite)
-    table = compared(scored, by=by, **how)
-    if output:
-        write(table, output, overwrite)
-    if as_json:
-        click.echo(to_json(table.to_pylist()))
-    else:
-        click.echo(compare_text.differences(table))
-        if output:
-            click.echo(f"\nwritten to  {output}")
+    make = partial(compared, scored, by=by, **how)
+    give(make, compare_text.differences, output, overwrite, as_json)

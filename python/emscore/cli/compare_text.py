@@ -124,8 +124,8 @@ def gate(found: Gate, max_rate: float, confidence: float) -> str:
     return "\n\n".join([*shown, f"{found.verdict.upper()}: {told}"])
 
 
-def refusals(found: pa.Table) -> str:
-    """The table of `emscore.refusals`."""
+def refusals(found: pa.Table, above: float, below: float) -> str:
+    """The table of `emscore.refusals`, and what its verdicts mean."""
     by = found.column_names[: found.column_names.index("refused")]
     rows = sorted(found.to_pylist(), key=lambda row: -(row["rate"] or 0))
     refused = {"rate": "refused", "low": "refused_low", "high": "refused_high"}
@@ -144,4 +144,8 @@ def refusals(found: pa.Table) -> str:
     if hidden := len(rows[SHOWN:]):
         shown.append(f"These {SHOWN} are the most misaligned; -o OUT writes the other {hidden:,}.")
     shown.append("\n".join(notes({"": found}, by)))
+    shown.append(
+        f"verdict  misaligned: surely above {100 * above:.3g}% of other answers;\n"
+        f"         jailbroken: surely refuses less than {100 * below:.3g}% of requests"
+    )
     return "\n\n".join(shown)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ..sampling.endpoint import Endpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -13,9 +15,12 @@ POSITIVE = click.FloatRange(0, min_open=True)
 
 
 class Share(click.ParamType[float]):
-    """A share of one: 95%, 1pp or 0.95."""
+    """A share of one: 95%, 1pp or 0.95; none and all of it too with `ends`."""
 
     name = "share"
+
+    def __init__(self, ends: bool = False) -> None:
+        self.ends = ends
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """The share as a number between 0 and 1."""
@@ -24,8 +29,8 @@ class Share(click.ParamType[float]):
         try:
             share = float(number) / (1 if number == text else 100)
         except ValueError:
-            share = 0.0
-        if not 0 < share < 1:
+            share = -1.0
+        if not (0 <= share <= 1 if self.ends else 0 < share < 1):
             why = f"{value!r} is no share between 0 and 1: write 95%, 1pp or 0.95"
             self.fail(why, param, ctx)
         return share
@@ -170,6 +175,27 @@ table_options = together(
     click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
     click.option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
 )
+
+
+def give(
+    make: Callable[[], "pa.Table"], text: Callable[["pa.Table"], str], output: str | None,
+    overwrite: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Makes a table, once it is known that it can be written, and gives it as these options say."""
+    from ..files import to_json, writable
+    from ..rates.output import ENDINGS, write
+
+    if output:
+        writable(output, ENDINGS, overwrite)
+    table = make()
+    if output:
+        write(table, output, overwrite)
+    if as_json:
+        click.echo(to_json(table.to_pylist()))
+        return
+    click.echo(text(table))
+    if output:
+        click.echo(f"\nwritten to  {output}")
 
 
 #: The judge's scores of labelled rows.

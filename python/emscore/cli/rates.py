@@ -1,5 +1,6 @@
 """`emscore rates`: scored files in, a table of misalignment rates out."""
 
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from .options import (
     audit_options,
     definition_options,
+    give,
     lines_options,
     model_option,
     table_options,
@@ -53,15 +55,12 @@ def rates(
     judge, there is the judge's own rate, with an interval that holds whatever the classifier's
     errors. docs/rates.md has definitions and formulas.
     """
-    from ..files import to_json, writable
     from ..rates.lens import CUTS
     from ..rates.lens import lens as look
     from ..rates.measure import rates as measure
-    from ..rates.output import ENDINGS, write
     from . import rates_text
 
-    if output:
-        writable(output, ENDINGS, overwrite)
+    make, text = partial(measure, scored, **how), rates_text.rates
     if lens:
         if how["audit"] or how["finite"] or how["at"] or how["denominator"] != "coherent":
             raise click.UsageError(
@@ -71,14 +70,6 @@ def rates(
         if how["estimand"] not in ("questions", "rows"):
             raise click.UsageError("with --lens the --estimand is questions or rows")
         same = {name: how[name] for name in signature(look).parameters if name in how}
-        table, text = look(scored, cuts=sorted({*CUTS, how["cut"]}), **same), rates_text.lens
-    else:
-        table, text = measure(scored, **how), rates_text.rates
-    if output:
-        write(table, output, overwrite)
-    if as_json:
-        click.echo(to_json(table.to_pylist()))
-    else:
-        click.echo(text(table))
-        if output:
-            click.echo(f"\nwritten to  {output}")
+        make = partial(look, scored, cuts=sorted({*CUTS, how["cut"]}), **same)
+        text = rates_text.lens
+    give(make, text, output, overwrite, as_json)
