@@ -98,6 +98,7 @@ def test_students_interval_is_scipys() -> None:
     values = np.array([0.12, 0.3, 0.21, 0.17])
     theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     assert student(values, 0.9) == pytest.approx((0.2, theirs.low, theirs.high), abs=1e-9)
+    assert student(1 - values, 0.999)[1:] == pytest.approx((1 - student(values, 0.999)[2], 1.0))
 
 
 def test_effective_size_is_never_above_that_of_the_rows() -> None:

@@ -49,8 +49,8 @@ def wilson(events: Numbers, n: Numbers, confidence: Numbers = 0.95) -> Interval:
     p = events / some
     middle = (p + z2 / (2 * some)) / (1 + z2 / some)
     half = np.sqrt(z2 * (p * (1 - p) / some + z2 / (4 * some * some))) / (1 + z2 / some)
-    low = np.where((n > 0) & (events > 0), np.maximum(middle - half, 0), 0.0)
-    high = np.where((n > 0) & (events < n), np.minimum(middle + half, 1), 1.0)
+    low = np.where(events > 0, np.maximum(middle - half, 0), 0.0)
+    high = np.where(events < n, np.minimum(middle + half, 1), 1.0)
     return low, high
 
 
@@ -154,8 +154,7 @@ def weighted(
     )
     high = _upper(rate, variance, above, confidence, exact)
     low = 1 - _upper(1 - rate, variance, below, confidence, exact)
-    low = np.where(rate <= 0, 0.0, np.minimum(low, rate))
-    return low, np.where(rate >= 1, 1.0, np.maximum(high, rate))
+    return np.minimum(low, rate), np.maximum(high, rate)
 
 
 def _upper(
