@@ -234,6 +234,23 @@ fn files_of_one_run_must_agree() {
 }
 
 #[test]
+fn of_json_lines_files_the_one_that_does_not_fit_is_named() {
+    let folder = tempdir().unwrap();
+    let first = folder.path().join("a.parquet");
+    let batch = common::one_column("n", Arc::new(Int64Array::from(vec![1])));
+    write(&first, &batch.schema(), &[batch]);
+    let fine = file(folder.path(), "b.jsonl", "{\"n\":1}\n");
+    for line in ["{\"n\":1,\"s\":1}\n", "{\"n\":\"x\"}\n"] {
+        let other = file(folder.path(), "c.jsonl", line);
+        let refused = open_all(&[&first, &fine, &other]).err().expect("refused");
+        assert!(
+            refused.to_string().contains("c.jsonl does not fit"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn kinds_of_text_are_one_type() {
     let folder = tempdir().unwrap();
     let texts = || vec![Some("x"), None];

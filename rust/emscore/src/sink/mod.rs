@@ -183,7 +183,7 @@ fn failed(path: &Path, e: &(dyn StdError + 'static)) -> Error {
     Error::Output(match io_kind(e) {
         Some(StorageFull | QuotaExceeded | FileTooLarge) => format!(
             "{shown} cannot be written further: the disk is full or a size limit is reached; \
-             free space or name another place with -o."
+             free space and go on with --resume, or name another place with -o."
         ),
         Some(PermissionDenied | ReadOnlyFilesystem) => format!(
             "{shown} cannot be written: its folder is read-only for you; name another place with -o."

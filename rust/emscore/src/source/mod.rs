@@ -97,11 +97,16 @@ impl Source {
         agree(&mut members, &lines);
         hive::add_columns(&mut members);
         let mut schema = members[0].schema.as_ref().clone();
-        for member in &members[1..] {
+        for (index, member) in members.iter().enumerate().skip(1) {
             schema = unify::merge(&schema, &member.schema).map_err(|why| {
                 let first = origin::shown(&members[0].name);
+                // JSON Lines files share their columns: the one that brought what does not fit.
+                let shares = lines.iter().any(|(at, ..)| *at == index);
+                let brought = lines
+                    .iter()
+                    .find(|(.., columns)| shares && unify::is_foreign(&schema, &columns.fields()));
                 bad(
-                    &member.name,
+                    brought.map_or(&member.name, |(_, origin, _)| &origin.name),
                     format_args!(
                         "does not fit {first}: {why}; score them separately or align them"
                     ),

@@ -41,6 +41,16 @@ pub(super) fn merge(common: &Schema, other: &Schema) -> Result<Schema, String> {
     Ok(Schema::new_with_metadata(fields, common.metadata().clone()))
 }
 
+/// Whether a file with these columns, be they not all of it, cannot fit `common`.
+pub(super) fn is_foreign(common: &Schema, columns: &Fields) -> bool {
+    columns.iter().any(|column| {
+        let there = common.field_with_name(column.name());
+        there.map_or(true, |there| {
+            merge_type(there.data_type(), column.data_type()).is_none()
+        })
+    })
+}
+
 fn merge_field(a: &FieldRef, b: &FieldRef) -> Option<FieldRef> {
     let data_type = merge_type(a.data_type(), b.data_type())?;
     let field: Field = a.as_ref().clone().with_data_type(data_type);
