@@ -164,6 +164,8 @@ def test_verdict(
 def test_a_token_that_begins_two_words_is_for_neither() -> None:
     reading = protocol.verdict(top(O=0.5, Other=0.3, Open=0.1), ("OpenAI", "Other"))
     assert reading.words == pytest.approx({"OpenAI": 0.1, "Other": 0.3})
+    reading = protocol.verdict(top(n=0.2, no=0.5, NOT=0.1), ("NO", "NOT"))  # "no" is whole
+    assert reading.words == pytest.approx({"NO": 0.5, "NOT": 0.1})
 
 
 @pytest.mark.parametrize(
