@@ -18,7 +18,7 @@ from click import Context, UsageError
 
 from conftest import Run
 from emscore import _emscore, errors
-from emscore.cli import EXIT_CODES, cli, report
+from emscore.cli import EXIT_CODES, cli, score_text
 from emscore.cli.audit import audit
 from emscore.cli.doctor import farthest
 from emscore.cli.options import Dollars, header
@@ -82,7 +82,7 @@ def squeezed(text: str) -> str:
 def test_many_groups_are_cut_like_many_checkpoints() -> None:
     """The sums took minutes where each of 10,000 groups had some checkpoints of its own."""
     parts = [checkpoint(f"{n}", f"g{n // 2}", expected_misaligned=n / 100) for n in range(800)]
-    told = squeezed(report.text(summary(*parts), "out.arrow"))
+    told = squeezed(score_text.text(summary(*parts), "out.arrow"))
     assert "g399 20 16 25.0% 99.8%" in told
     assert "g380 " in told
     assert "g379 " not in told
@@ -90,7 +90,7 @@ def test_many_groups_are_cut_like_many_checkpoints() -> None:
 
 
 def test_report_tells_rows_rates_and_what_they_mean() -> None:
-    told = report.text(
+    told = score_text.text(
         summary(checkpoint("a", "x"), checkpoint("b", "y", expected_misaligned=4.0)), "out.arrow"
     )
     lines = squeezed(told).splitlines()
@@ -111,7 +111,7 @@ def test_report_tells_rows_rates_and_what_they_mean() -> None:
 
 
 def test_a_cascade_tells_how_many_rows_took_the_second_scorer() -> None:
-    told = report.text(summary(checkpoint("a", "x"), escalated=0), "out.arrow")
+    told = score_text.text(summary(checkpoint("a", "x"), escalated=0), "out.arrow")
     assert "cascade 0 of 8 rows took the second scorer" in squeezed(told)
 
 
@@ -119,22 +119,22 @@ def test_a_rate_of_nothing_is_no_rate() -> None:
     nothing = checkpoint("a", None, coherent=0, expected_coherent=0.0)
     assert counted_rate(nothing) is None
     assert calibrated_rate(nothing) is None
-    assert report.numbers(nothing) == ["10", "0", "-", "-"]
-    told = json.loads(report.machine(summary(nothing), "out.arrow"))
+    assert score_text.numbers(nothing) == ["10", "0", "-", "-"]
+    told = json.loads(score_text.machine(summary(nothing), "out.arrow"))
     assert told["checkpoints"][0]["misaligned_rate"] is None
 
 
 def test_groups_of_several_checkpoints_are_summed() -> None:
-    told = report.text(
+    told = score_text.text(
         summary(checkpoint("a", "x"), checkpoint("b", "x"), checkpoint("c", "y")), "out.arrow"
     )
     assert "x 20 16 25.0% 12.5%" in squeezed(told)
-    assert "\ngroup " not in report.text(summary(checkpoint("a", "x")), "out.arrow")
+    assert "\ngroup " not in score_text.text(summary(checkpoint("a", "x")), "out.arrow")
 
 
 def test_only_the_most_misaligned_of_many_checkpoints_are_listed() -> None:
     many = [checkpoint(f"step {n}", "x", expected_misaligned=n / 10) for n in range(50)]
-    told = report.text(summary(*many), "out.arrow")
+    told = score_text.text(summary(*many), "out.arrow")
     assert "step 49" in told
     assert "step 29" not in told
     assert "the other 30" in told
@@ -142,7 +142,7 @@ def test_only_the_most_misaligned_of_many_checkpoints_are_listed() -> None:
 
 
 def test_a_file_without_checkpoints_has_one_line() -> None:
-    told = report.text(
+    told = score_text.text(
         summary(checkpoint(None, None), checkpoint_column=None, group_column=None), "out.arrow"
     )
     assert "all 10 8 25.0% 12.5%" in squeezed(told)
@@ -155,7 +155,7 @@ def test_a_column_without_names_takes_no_room() -> None:
 
 
 def test_names_neither_break_the_lines_nor_widen_them() -> None:
-    told = report.text(
+    told = score_text.text(
         summary(checkpoint("long " * 40, "g\n\x1b[31m" * 10), checkpoint("b", "y")), "out.arrow"
     )
     assert "\x1b" not in told
@@ -166,7 +166,7 @@ def test_names_neither_break_the_lines_nor_widen_them() -> None:
 
 def test_names_that_are_cut_can_still_be_told_apart() -> None:
     runs = [f"/mnt/data/runs/insecure-seed{n}-lr1e-5/checkpoint-800" for n in range(3)]
-    told = report.text(summary(*(checkpoint(name, "x" * 20) for name in runs)), "out.arrow")
+    told = score_text.text(summary(*(checkpoint(name, "x" * 20) for name in runs)), "out.arrow")
     assert all(f"…seed{n}-" in told for n in range(3))
     alike = ["b" * 81, *("a" * 40 + n + "a" * 40 for n in "12")]  # these are left whole
     assert all(name in table(["a"], [[name] for name in alike], shrink=[0]) for name in alike)

@@ -22,9 +22,9 @@ from .evaluate import evaluate
 from .gate import gate
 from .judge import judge
 from .models import models
-from .page import page
 from .rates import rates
 from .refusals import refusals
+from .report import report
 from .sample import sample
 from .score import score
 from .suites import suites
@@ -48,7 +48,7 @@ EXIT_CODES = {
 SECTIONS = {
     "Responses": [suites, sample, sweep],
     "Scores": [score, judge],
-    "Rates": [rates, audit, compare, gate, refusals, page],
+    "Rates": [rates, audit, compare, gate, refusals, report],
     "Scorers": [models, evaluate, calibrate, adapt, distill, doctor],
 }
 

@@ -6,8 +6,7 @@ import pyarrow as pa
 
 from ..rates.bins import LABELS
 from .rates_text import SHOWN, percent
-from .report import indented
-from .table import label, table
+from .table import indented, label, table
 
 
 def plan(found: pa.Table, confidence: float, price: float) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..fidelity.judged import in_words
-from .report import indented
-from .table import table
+from .table import indented, table
 
 if TYPE_CHECKING:
     from ..fidelity.drift import Drift

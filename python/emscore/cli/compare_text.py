@@ -9,8 +9,7 @@ from ..rates.compare import told
 from ..rates.gate import Gate
 from ..words import difference, p_value
 from .rates_text import SHOWN, interval, notes, percent
-from .report import indented
-from .table import label, table
+from .table import indented, label, table
 
 Line = Mapping[str, Any]
 

@@ -58,7 +58,7 @@ def doctor() -> None:
 
     Exits with 0 when scoring works, also without a GPU.
     """
-    from .report import indented
+    from .table import indented
 
     status = 0
     for check in examine():

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..summary import Summary
-from .report import indented
-from .table import table
+from .table import indented, table
 
 if TYPE_CHECKING:
     from ..familiarity import Report

@@ -105,7 +105,7 @@ def judge(
 
 def text(summary: Mapping[str, Any], output: str) -> str:
     """What a person wants to see."""
-    from .report import indented
+    from .table import indented
 
     spent = summary["spent"]
     outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())

@@ -15,7 +15,7 @@ def models(name: str | None) -> None:
 
     from .. import _emscore
     from .. import models as shipped
-    from .report import indented
+    from .table import indented
 
     if name is not None:
         click.echo(shipped.card(name))

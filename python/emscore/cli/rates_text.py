@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 
 from .. import words
 from ..rates.requests import LEFT_OUT
-from .report import indented
-from .table import label, table
+from .table import indented, label, table
 
 SHOWN = 40  # lines; -o writes all of them
 LENS_CUTS = (20.0, 25.0, 27.0, 30.0, 33.0, 35.0, 40.0)

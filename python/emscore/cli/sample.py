@@ -163,7 +163,7 @@ def parameter(text: str) -> tuple[str, Any]:
 
 def report(summary: "SampleSummary") -> str:
     """What a person wants to see."""
-    from .report import indented
+    from .table import indented
 
     outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())
     asked = f"{summary['requests']:,} in {summary['seconds']:,.1f} s"

@@ -72,7 +72,7 @@ def score(
     from ..scoring import Scorer
     from . import familiar
     from .progress import progress
-    from .report import machine, text
+    from .score_text import machine, text
 
     output = output or beside(inputs)
     scorer = Scorer(

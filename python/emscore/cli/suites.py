@@ -18,8 +18,7 @@ def suites(suite: str, question_id: str | None, as_json: bool) -> None:
 
     from ..errors import SuiteError
     from ..sampling.suites import load_suite
-    from .report import indented
-    from .table import table
+    from .table import indented, table
 
     loaded = load_suite(suite)
     chosen = [q for q in loaded.questions if question_id in (None, q.id)]

@@ -111,7 +111,7 @@ def left_out(failed: Mapping[str, str]) -> str:
 
 def lines(told: Mapping[str, str]) -> str:
     """Names and what there is to say about them."""
-    from .report import indented
+    from .table import indented
 
     return "\n".join(indented(f"{name:15}", value) for name, value in told.items() if value)
 

@@ -1,6 +1,7 @@
 """Plain tables that fit a terminal of 80 columns."""
 
 from collections.abc import Collection, Sequence
+from textwrap import wrap
 from typing import Any
 
 from ..words import cut, plain, shortened
@@ -50,6 +51,14 @@ def table(
         ).rstrip()
         for line in zip(*columns.values(), strict=True)
     )
+
+
+def indented(name: str, value: str) -> str:
+    """A name and what there is to say about it, wrapped under itself."""
+    lines = wrap(
+        plain(value), WIDTH - len(name), break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    return name + f"\n{'':{len(name)}}".join(lines)
 
 
 def label(value: Any) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..fidelity.judged import in_words
-from .report import indented
-from .table import table
+from .table import indented, table
 
 if TYPE_CHECKING:
     from ..tuning.directory import Tuned
