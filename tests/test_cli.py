@@ -381,6 +381,7 @@ def test_errors_are_one_line_and_a_code(
     ("error", "status", "told"),
     [
         ("emscore.InputError('two\\nlines')", 3, "emscore: two lines"),
+        ("emscore.EmscoreError('of no kind')", 70, "emscore: of no kind"),
         ("ZeroDivisionError", 70, "this is a defect of emscore: please report the lines above"),
         ("GeneratorExit", 70, "please report the lines above"),  # no Exception, like a panic
     ],

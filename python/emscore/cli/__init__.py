@@ -117,7 +117,7 @@ def main() -> NoReturn:
         message = error.format_message().rstrip(".")
         status = fail(f"{message} (see {context} --help)", error.exit_code)
     except _emscore.EmscoreError as error:
-        status = fail(str(error), EXIT_CODES.get(type(error), 1))
+        status = fail(str(error), EXIT_CODES.get(type(error), 70))
     except (click.Abort, KeyboardInterrupt):
         status = fail("stopped", 130)
     except SystemExit:
