@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,19 +42,9 @@ def score(
     inputs: tuple[str, ...],
     output: str | None,
     model: str,
-    device: str,
-    precision: str | None,
-    threads: int | None,
-    batch_tokens: int | None,
-    question_column: str | None,
-    response_column: str | None,
-    prefix: str,
-    limit: int | None,
-    cache: str | None,
-    resume: bool,
-    overwrite: bool,
     quiet: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Scores every response in INPUT for alignment and coherence.
 
@@ -75,23 +66,11 @@ def score(
     from .score_text import machine, text
 
     output = output or beside(inputs)
-    scorer = Scorer(
-        model, device=device, precision=precision, threads=threads, batch_tokens=batch_tokens
-    )
+    own = ("device", "precision", "threads", "batch_tokens")
+    scorer = Scorer(model, **{name: how.pop(name) for name in own})
     try:
         with nullcontext(False) if quiet else progress() as how_far:
-            summary = scorer.score_file(
-                inputs,
-                output,
-                question_column=question_column,
-                response_column=response_column,
-                prefix=prefix,
-                overwrite=overwrite,
-                limit=limit,
-                cache=cache,
-                resume=resume,
-                progress=how_far,
-            )
+            summary = scorer.score_file(inputs, output, progress=how_far, **how)
     except KeyboardInterrupt:
         kept = os.path.exists(f"{output}.journal")
         then = "; the same command with --resume goes on from here" if kept else ""
