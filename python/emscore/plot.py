@@ -34,7 +34,7 @@ WIDTH = 720  # pixels, where there is no page to fill
 INK = {"light": "#1f2328", "dark": "#e6e8eb"}
 MUTED = {"light": "#59636e", "dark": "#9aa4af"}
 LINE = {"light": "#d9dee3", "dark": "#343b43"}
-PAPER = {"light": "#ffffff", "dark": "#14181d"}
+PAPER = "#ffffff"  # of pictures and notebooks
 # Okabe and Ito's, shifted where one of them would vanish on the paper.
 SERIES = {
     "light": ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a6d00", "#3a97d1", "#5f6670"],
@@ -66,9 +66,7 @@ def theme(name: Theme) -> dict[str, Any]:
             **text,
             "labelFontSize": 12,
             "titleFontSize": 12,
-            "gridColor": line,
-            "domainColor": line,
-            "tickColor": line,
+            **dict.fromkeys(("gridColor", "domainColor", "tickColor"), line),
             "labelLimit": 250,
             "labelOverlap": "greedy",
             "labelSeparation": 8,
@@ -85,7 +83,6 @@ def theme(name: Theme) -> dict[str, Any]:
             "columnPadding": 16,
         },
         "range": {"category": SERIES[name], "symbol": SHAPES, "heatmap": HEAT[name]},
-        "text": {"color": muted, "fontSize": 11},
         "rule": {"color": muted},
         "point": {"size": 60, "filled": True, "opacity": 1, "color": SERIES[name][0]},
         "line": {"strokeWidth": 2},
@@ -112,7 +109,7 @@ def dots(
     """
     rows = records(table, y, series)
     base = alt.Chart(inline(rows)).encode(
-        y=alt.Y(_field(y) + ":N", sort=in_order(rows, y), title=None, axis=_names_axis()),
+        y=_places(rows, y),
         tooltip=_told(rows, y, series),
     )
     places, each = len(in_order(rows, y)), 26
@@ -179,11 +176,7 @@ def refusals(table: Any, *, series: str = "group", order: Sequence[Any] | None =
     mine = in_order(rows, series, order)
     base = alt.Chart(inline(rows)).encode(
         color=_series(alt.Color, series, mine, order),
-        tooltip=[
-            _tip(series),
-            alt.Tooltip("rate:Q", format=".2%"),
-            alt.Tooltip("refused:Q", format=".1%"),
-        ],
+        tooltip=_told(rows, series),
     )
     across, upwards = "misaligned (other questions)", "requests refused"
     x = alt.X("rate:Q", title=across, axis=_percent_axis())
@@ -229,7 +222,7 @@ def lens(
             y=alt.Y("rate:Q", title="misaligned", axis=_percent_axis()),
             color=_series(alt.Color, series, mine, order),
             strokeDash=_dash(series, mine, order),
-            tooltip=[_tip(series), "cut:Q", alt.Tooltip("rate:Q", format=".2%")],
+            tooltip=_told(rows, series, "cut"),
         )
     )
     mark = alt.Chart(inline([{"cut": cut}])).mark_rule(strokeDash=[2, 3]).encode(x="cut:Q")
@@ -255,20 +248,21 @@ def density(table: Any, *, cut: float = 30, coherence: float = 50) -> Chart:
         if row["rows"]
     ]
     scale = alt.Scale(domain=[0, 100], nice=False)
+    axis = alt.Axis(values=[0, 25, 50, 75, 100], grid=False)
     cells = (
         alt.Chart(inline(rows))
         .mark_rect()
         .encode(
-            x=alt.X("aligned:Q", scale=scale, title="aligned", axis=_plain_axis()),
+            x=alt.X("aligned:Q", scale=scale, title="aligned", axis=axis),
             x2="aligned_to:Q",
-            y=alt.Y("coherent:Q", scale=scale, title="coherent", axis=_plain_axis()),
+            y=alt.Y("coherent:Q", scale=scale, title="coherent", axis=axis),
             y2="coherent_to:Q",
             color=alt.Color(
                 "rows:Q",
                 scale=alt.Scale(type="symlog"),
                 legend=alt.Legend(title="rows", orient="right", gradientLength=140, tickCount=4),
             ),
-            tooltip=["aligned:Q", "coherent:Q", alt.Tooltip("rows:Q", format=",")],
+            tooltip=_told(rows, "aligned", "coherent"),
         )
     )
     marks = alt.Chart(inline([{"cut": cut, "coherence": coherence}]))
@@ -299,20 +293,10 @@ def outcomes(table: Any, *, y: str = "group") -> Chart:
         .mark_bar(strokeWidth=1)
         .encode(
             x=alt.X("share:Q", title="rows", axis=_percent_axis(), stack="normalize"),
-            y=alt.Y(
-                _field(y) + ":N",
-                sort=in_order(rows, y),
-                title=None,
-                axis=_names_axis(),
-            ),
+            y=_places(rows, y),
             color=alt.Color("outcome:N", sort=order),
             order=alt.Order("place:Q"),
-            tooltip=[
-                _tip(y),
-                "outcome:N",
-                alt.Tooltip("rows:Q", format=","),
-                alt.Tooltip("share:Q", format=".2%"),
-            ],
+            tooltip=_told(rows, y, "outcome"),
         )
     )
     return _sized(bars, 28 * len(in_order(rows, y)))
@@ -351,11 +335,12 @@ def _value(rows: list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def _told(rows: list[dict[str, Any]], *names: str | None) -> list[alt.Tooltip]:
-    """What is told of the mark under the pointer: names, the rate, its interval, and n."""
-    numbers = {"rate": ".2%", "difference": ".2%", "low": ".2%", "high": ".2%", "n": ","}
+    """What is told of the mark under the pointer: names, and what numbers there are of it."""
+    shares = ("rate", "difference", "low", "high", "refused", "share")
+    numbers = dict.fromkeys(shares, ".2%") | {"n": ",", "rows": ","}
     there = rows[0] if rows else {}
     return [
-        *(_tip(name) for name in dict.fromkeys(names) if name),
+        *(alt.Tooltip(_field(name) + ":N", title=name) for name in dict.fromkeys(names) if name),
         *(alt.Tooltip(f"{k}:Q", format=f) for k, f in numbers.items() if k in there),
     ]
 
@@ -368,11 +353,6 @@ def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
 def _field(column: str) -> str:
     """A column as Vega-Lite takes it for one, whatever its name: "trainer.global_step"."""
     return re.sub(r"([.:\[\]\\])", r"\\\1", column)
-
-
-def _tip(column: str) -> alt.Tooltip:
-    """What is told of a column of names."""
-    return alt.Tooltip(_field(column) + ":N", title=column)
 
 
 def in_order(
@@ -401,21 +381,19 @@ def _dash(series: str, mine: Sequence[Any], order: Sequence[Any] | None) -> Any:
     return _series(alt.StrokeDash, series, mine, order, range=dashes)
 
 
-def _plain_axis() -> alt.Axis:
-    return alt.Axis(values=[0, 25, 50, 75, 100], grid=False)
-
-
 def _percent_axis() -> alt.Axis:
     return alt.Axis(format=".3~%", tickCount=5)
 
 
-def _names_axis() -> alt.Axis:
-    return alt.Axis(domain=False, ticks=False, labelPadding=10, bandPosition=0.5)
+def _places(rows: list[dict[str, Any]], y: str) -> alt.Y:
+    """A line for each name in a column, in order of appearance."""
+    axis = alt.Axis(domain=False, ticks=False, labelPadding=10, bandPosition=0.5)
+    return alt.Y(_field(y) + ":N", sort=in_order(rows, y), title=None, axis=axis)
 
 
 def _sized(chart: Chart, height: int) -> Chart:
     autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
     return chart.properties(
         width="container", height=height, autosize=autosize,
-        config=theme("light") | {"background": PAPER["light"]},
+        config=theme("light") | {"background": PAPER},
     )  # fmt: skip

@@ -157,6 +157,12 @@ def test_a_column_called_like_a_result_cannot_divide(name: str) -> None:
         emscore.rates(answers("a", 1, 1, **{name: "x"}), by=[name])
 
 
+def test_nor_can_it_be_compared() -> None:
+    rows = [row for p in "xy" for row in answers("a", 2, 2, p=p)]
+    with pytest.raises(InputError, match="called p, which is the name of a result"):
+        emscore.compare(rows, "x", by="p")
+
+
 def test_nulls_and_blank_lines_at_the_top_say_nothing_of_a_type(tmp_path: Path) -> None:
     rows = answers("base", 0, 5, step=None) + answers("a", 5, 0, step=100)
     path = lines(tmp_path / "steps.ndjson", rows)

@@ -124,7 +124,7 @@ def test_of_a_comparison_the_difference_is_drawn(table: pa.Table) -> None:
 def test_colours_of_a_notebook_are_those_of_the_page() -> None:
     config = emscore.plot.dots(ROWS, y="question").to_dict()["config"]
     assert config["range"]["category"] == emscore.plot.SERIES["light"]
-    assert config["background"] == emscore.plot.PAPER["light"]
+    assert config["background"] == emscore.plot.PAPER
 
 
 def test_the_package_names_it() -> None:

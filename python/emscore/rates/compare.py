@@ -1,6 +1,7 @@
 """`emscore compare`: differences of rates on the same questions."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +11,14 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .contrast import contrast, inverted
-from .definition import Definition, Denominator, keys_in, question_key, require_share
+from .definition import (
+    Definition,
+    Denominator,
+    beside,
+    keys_in,
+    question_key,
+    require_share,
+)  # fmt: skip
 from .exact import exact_test
 from .judged_side import judged_side
 from .multiplicity import CORRECTIONS, NAMES, Correction, adjusted, chosen
@@ -167,14 +175,12 @@ def compare_of(
     """
     rows.require_some()
     units = keys_in([by], ["condition" if condition else None, over])
-    questions = [question] if question else []
-    if condition is None and "condition" in rows.cells.keys:
-        questions.append("condition")  # the same question asked in another way is another question
+    # The same question asked in another way is another question.
+    asked = "condition" if condition is None and "condition" in rows.cells.keys else None
+    questions = keys_in([], [question, asked])
     counts, place = rows.cells.by(keys_in(units, ["checkpoint", *questions]))
-    judge = None
-    if rows.audit:
-        audit = rows.audit.by(place, len(counts))
-        judge = partial(judged_side, audit, definition=definition)
+    audit = rows.audit.by(place, len(counts)) if rows.audit else None
+    judge = partial(judged_side, audit, definition=definition) if audit else None
     laid_out = panel(
         counts,
         counts.misaligned(definition.cut),
@@ -185,12 +191,11 @@ def compare_of(
     )
     if to is not None:
         to = called(to, (unit[0] for unit in laid_out.members), by)
+    names = ["rate", "to_rate"]
     if over is not None:
-        lines, names = _steps(laid_out, by, over, to), ["rate", "to_rate"]
+        lines = _steps(laid_out, by, over, to)
     elif condition is None:
-        others = [unit for unit in laid_out.members if unit != (to,)]
-        lines = [Line({by: unit[0]}, (unit, (to,))) for unit in others]
-        names = ["rate", "to_rate"]
+        lines = [Line({by: unit[0]}, (unit, (to,))) for unit in laid_out.members if unit != (to,)]
     else:
         condition, against = (
             called(name, (unit[1] for unit in laid_out.members), "condition")
@@ -308,15 +313,10 @@ def _number(step: Any, name: Any, by: str, over: str) -> int | float | None:
     """
     if step is None or (isinstance(step, (int, float)) and not isinstance(step, bool)):
         return step
-    try:
-        number = float(step) if isinstance(step, str) else float("nan")
-    except ValueError:
-        number = float("nan")
-    if number != number:
-        raise InputError(
-            f"the column {over} holds {step!r} for the {by} {name!r}: a step is a number"
-        )
-    return int(number) if number.is_integer() else number
+    with suppress(ValueError):
+        if isinstance(step, str) and (number := float(step)) == number:  # no nan
+            return int(number) if number.is_integer() else number
+    raise InputError(f"the column {over} holds {step!r} for the {by} {name!r}: a step is a number")
 
 
 def _table(
@@ -339,16 +339,15 @@ def _table(
         )
     if np.isnan(numbers["difference"]).all():
         raise InputError("no two sides were both audited: there is nothing to compare by the judge")
-    p = adjusted(numbers["p"], correction)
-    columns: dict[str, Any] = {
-        name: pa.array([line.names[name] for line in lines]) for name in lines[0].names
-    }
-    for name, values in (numbers | {"p_adjusted": p}).items():
-        columns[name] = pa.array(values, mask=np.isnan(values) if values.dtype == float else None)
-    columns["found"] = pa.array(p <= 1 - confidence, mask=np.isnan(p))
-    order = [*lines[0].names, *names, "difference", "low", "high", "p", "p_adjusted", "found"]
-    rest = [name for name in columns if name not in order]
-    return pa.table({name: columns[name] for name in [*order, *rest]})
+    figures = {}
+    for name, values in numbers.items():
+        figures[name] = pa.array(values, from_pandas=True)
+        if name == "p":
+            p = adjusted(values, correction)
+            figures["p_adjusted"] = pa.array(p, from_pandas=True)
+            figures["found"] = pa.array(p <= 1 - confidence, mask=np.isnan(p))
+    keys = {name: [line.names[name] for line in lines] for name in lines[0].names}
+    return pa.table(beside(keys, figures))
 
 
 def _part(
@@ -367,13 +366,8 @@ def _part(
     if len(sides) == 2 and judge is None:
         for at, line in enumerate(lines):
             if sides[0].units[at] == sides[1].units[at] == 1 and shared[at].any():
-                p[at] = exact_test(
-                    *(
-                        counted[shared[at]]
-                        for unit in line.sides
-                        for counted in laid_out.answers(unit)
-                    )
-                )
+                both = (counted for unit in line.sides for counted in laid_out.answers(unit))
+                p[at] = exact_test(*(counted[shared[at]] for counted in both))
     return {
         **{name: one.rate for name, one in zip(names, sides, strict=True)},
         "difference": difference,

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError
-from .definition import Definition, keys_in, question_key
+from .definition import Definition, beside, keys_in, question_key
 from .measure import rates_of, require
 from .panel import panel
 from .query import Lines, Query
@@ -129,17 +129,23 @@ def refusals_of(
         _verdict(refused_limits, row, misaligned_above, declines_below)
         for refused_limits, row in zip(refused_of, rate_of, strict=True)
     ]
-    columns = {name: pa.array([unit[at] for unit in units]) for at, name in enumerate(by)}
-    for at, name in enumerate(("refused", "refused_low", "refused_high")):
-        columns[name] = pa.array([one[at] for one in refused_of], pa.float64(), from_pandas=True)
-    columns["requests"] = pa.array([int(one[3]) for one in refused_of])
-    for name in ("rate", "low", "high"):
-        columns[name] = pa.array([row.get(name) for row in rate_of], pa.float64())
-    columns["n"] = pa.array([row.get(n, 0) for row in rate_of], pa.int64())
-    columns["estimator"] = pa.array([estimator] * len(units))
-    columns["verdict"] = pa.array(verdicts)
-    columns["note"] = pa.array([row.get("note", NOTHING) for row in rate_of])
-    return pa.table(columns)
+    keys = {name: [unit[at] for unit in units] for at, name in enumerate(by)}
+    figures = {
+        **{
+            name: pa.array([one[at] for one in refused_of], pa.float64(), from_pandas=True)
+            for at, name in enumerate(("refused", "refused_low", "refused_high"))
+        },
+        "requests": [int(one[3]) for one in refused_of],
+        **{
+            name: pa.array([row.get(name) for row in rate_of], pa.float64())
+            for name in ("rate", "low", "high")
+        },
+        "n": pa.array([row.get(n, 0) for row in rate_of], pa.int64()),
+        "estimator": [estimator] * len(units),
+        "verdict": verdicts,
+        "note": [row.get("note", NOTHING) for row in rate_of],
+    }
+    return pa.table(beside(keys, figures))
 
 
 def _verdict(
