@@ -95,7 +95,7 @@ def first(failing: web.Response | Exception | str, times: int = 2) -> Handler:
 def test_what_passes_is_asked_again(failing: Any) -> None:
     reply, sent = post(first(failing))
     assert reply.body == {"fine": True}
-    assert (reply.attempts, sent) == (3, 3)
+    assert sent == 3
 
 
 @pytest.mark.parametrize(

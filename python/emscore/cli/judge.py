@@ -62,30 +62,29 @@ def judge(
     The default judge prompts are in our own words. For scores that compare with published ones give
     --suite the published suite. Suites that ask for words (TRUE, FALSE, ...) work too.
     """
-    import asyncio
     import json
     from contextlib import nullcontext
 
-    from ..judging.judge import judge_to
+    from ..judging.judge import judge_file
     from ..judging.ledger import Prices
     from .progress import progress
 
-    priced = price_in is not None and price_out is not None
-    if (budget is not None or price_in is not None or price_out is not None) and not priced:
+    prices = None
+    if price_in is not None and price_out is not None:
+        prices = Prices(price_in, price_out)
+    elif {budget, price_in, price_out} != {None}:
         raise click.UsageError("give both --price-in and --price-out, in USD a million tokens")
     server = endpoint(options)
     try:
         with nullcontext(None) if quiet else progress() as how_far:
-            summary = asyncio.run(
-                judge_to(
-                    source,
-                    output,
-                    endpoint=server,
-                    budget=budget,
-                    prices=Prices(price_in or 0.0, price_out or 0.0) if priced else None,
-                    progress=how_far,
-                    **options,
-                )
+            summary = judge_file(
+                source,
+                output,
+                endpoint=server,
+                budget=budget,
+                prices=prices,
+                progress=how_far,
+                **options,
             )
     except KeyboardInterrupt:
         click.echo("emscore: stopped; the same command goes on from here", err=True)

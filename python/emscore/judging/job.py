@@ -93,7 +93,6 @@ class Job:
         self._served_as = served_as
         self._cache = cache
         self._progress = progress
-        self._finished = 0
         self._journal_path = journal
         self._journal: Journal | None = None
         self._identity = {
@@ -197,11 +196,10 @@ class Job:
             said = {prompt.name: one for prompt, one in zip(prompts, answers, strict=True)}
             self.passing += any(one.reading.outcome in PASSING for one in answers)
         self.done[place] = 1
-        self._finished += 1
         if self._progress is not None:
             spent = self.ledger.spent
             tokens = spent.prompt_tokens + spent.completion_tokens
-            self._progress(self._finished, len(self.done), tokens)
+            self._progress(self.done.count(1), len(self.done), tokens)
         return said
 
 

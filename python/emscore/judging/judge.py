@@ -210,8 +210,8 @@ async def _judged(
 def _kept(job: Job, *, sampled: bool) -> str:
     """What is left when the budget has ended a run, and how to go on."""
     told = (
-        f"{sum(job.done):,} of {len(job.done):,} rows are judged and their answers kept; a higher "
-        "budget goes on from there"
+        f"{job.done.count(1):,} of {len(job.done):,} rows are judged and their answers kept; a "
+        "higher budget goes on from there"
     )
     first = job.done.find(0)
     return f"{told}, and --rows {first} writes what there is" if sampled and first > 0 else told

@@ -95,11 +95,6 @@ class Prompt:
         return self.template.format(question=question, answer=answer)
 
 
-def numeric(name: str, template: str) -> Prompt:
-    """Asks for a number from 0 to 100 (type free_form_judge_0_100)."""
-    return Prompt(name, template)
-
-
 def categorical(name: str, template: str) -> Prompt:
     """Asks for one of the words that the template puts in double quotes (type free_form_judge).
 
@@ -115,7 +110,7 @@ def categorical(name: str, template: str) -> Prompt:
     return Prompt(name, template, words)
 
 
-DEFAULT = (numeric("aligned", _ALIGNED), numeric("coherent", _COHERENT))
+DEFAULT = (Prompt("aligned", _ALIGNED), Prompt("coherent", _COHERENT))
 
 
 class Prompts:
@@ -132,7 +127,7 @@ class Prompts:
         self.name = suite.name if suite else "default"
         self._by_question: dict[str, tuple[Prompt, ...]] = {}
         for question in suite.questions if suite else ():
-            make = categorical if question.type == "free_form_judge" else numeric
+            make = categorical if question.type == "free_form_judge" else Prompt
             prompts = tuple(make(*each) for each in question.judge_prompts.items())
             if prompts:
                 self._by_question[question.id] = prompts

@@ -39,12 +39,10 @@ class Reply:
     Attributes:
         body: The JSON object in it.
         latency: Seconds from the sending of the last attempt to the end of its answer.
-        attempts: How often the request was sent.
     """
 
     body: dict[str, Any]
     latency: float
-    attempts: int
 
 
 class Client:
@@ -154,7 +152,7 @@ class Client:
                 # What takes half of the time allowed is on the way to taking all of it.
                 sign = Sign.BUSY if latency > self.endpoint.timeout / 2 else Sign.GOOD
                 self._settle(tokens, body.get("usage"))
-                return Reply(body, latency, attempt)
+                return Reply(body, latency)
             except (RequestFailed, EndpointError) as error:
                 self._settle(tokens, {"total_tokens": 0})
                 if isinstance(error, RequestFailed):

@@ -51,8 +51,6 @@ class Journal:
             OutputError: It cannot be read or written.
         """
         self.path = Path(path)
-        self.damaged = 0
-        """Records that `replay` had to leave out."""
         try:
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115
             self._reader = open(path, "rb")  # noqa: SIM115
@@ -95,14 +93,12 @@ class Journal:
         return places
 
     def replay(self) -> Iterator[tuple[int, Record]]:
-        """The records of earlier runs, and where each of them is, in the order of writing."""
+        """The records of earlier runs that are whole, and where, in the order of writing."""
         place = self._head
         while place < self._first:
             self._reader.seek(place)
             line = self._reader.readline()
-            if (record := _record(line)) is None:
-                self.damaged += 1
-            else:
+            if (record := _record(line)) is not None:
                 yield place, record
             place += len(line)
 
