@@ -212,9 +212,13 @@ fn parts(word: &str) -> impl Iterator<Item = &str> {
         };
         let (part, after) = rest.split_at(end);
         rest = after;
-        let long = end > LONG_WORD && part.chars().all(joins);
-        let beyond = part.char_indices().nth(LONG_WORD).filter(|_| long);
-        Some(beyond.map_or(part, |(at, _)| &part[..at]))
+        if end > LONG_WORD
+            && part.chars().all(joins)
+            && let Some((beyond, _)) = part.char_indices().nth(LONG_WORD)
+        {
+            return Some(&part[..beyond]);
+        }
+        Some(part)
     })
 }
 

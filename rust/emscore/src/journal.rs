@@ -217,7 +217,7 @@ impl Rows {
             return Ok(());
         }
         Err(Error::Resume(format!(
-            "there are fewer rows than {} holds scores for. Restore the input, or start anew with --overwrite",
+            "there are fewer rows than {} holds scores for. Restore the input (or --limit), or start anew with --overwrite",
             self.path.display()
         )))
     }

@@ -46,8 +46,8 @@ pub struct Source {
     pub rows: Option<u64>,
     /// The files that are read; `-` for standard input.
     pub files: Vec<String>,
-    /// What each JSON Lines file holds.
-    lines: Vec<(String, json_shape::Object)>,
+    /// What each JSON Lines file holds, and its place among the files.
+    lines: Vec<(usize, Origin, json_shape::Object)>,
     batches: Batches,
 }
 
@@ -136,10 +136,7 @@ impl Source {
             schema,
             rows,
             files,
-            lines: lines
-                .into_iter()
-                .map(|(_, origin, columns)| (origin.name, columns))
-                .collect(),
+            lines,
             batches,
         })
     }
@@ -150,22 +147,21 @@ impl Source {
     /// [`Error::Input`] names the file and the column.
     pub(crate) fn check_text(&self, what: &str, keys: &[String]) -> Result<()> {
         let name = keys.join(".");
-        let files = self.lines.iter().filter(|(_, columns)| !columns.is_empty());
+        let files = self
+            .lines
+            .iter()
+            .filter(|(.., columns)| !columns.is_empty());
         let mut common = json_shape::Object::default();
-        for (file, columns) in files {
+        for (_, origin, columns) in files {
             if columns.at(keys).is_none() {
-                return Err(bad(
-                    file,
-                    format_args!(
-                        "does not fit the other files: it has no column {name:?}, which is the {what}; \
+                return Err(origin.bad(format_args!(
+                    "does not fit the other files: it has no column {name:?}, which is the {what}; \
                          score it separately or align them"
-                    ),
-                ));
+                )));
             }
             common.merge(columns.clone());
             if common.at(keys).is_some_and(json_shape::Shape::holds_json) {
-                return Err(bad(
-                    file,
+                return Err(origin.bad(
                     format_args!(
                         "holds JSON where the text of the {what} is looked for ({name:?} is a list or \
                          an object in some rows); make it text in all rows, or name another column with \
