@@ -319,11 +319,21 @@ def test_the_last_endpoint_dies(write: Write, run: Run, tmp_path: Path) -> None:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 9
     assert "1 of 2 checkpoints are left: the same command goes on from here" in said
+    assert said.count(f"cannot reach {url}") == 1
     with servers.faulty(0, models="a,b") as url:
         result = run("sweep", write(url, [{"names": ["a", "b"]}]))
         assert result.returncode == 0
         assert asked(url) <= ROWS
     assert sorted(keys(read(tmp_path / "data"))) == sorted(expected(["a", "b"]))
+
+
+def test_no_endpoint_can_be_used(write: Write, run: Run) -> None:
+    """Each is told of once."""
+    urls = [f"http://127.0.0.1:{port}/v1" for port in (9, 10)]
+    result = run("sweep", write(urls, [{"names": ["a", "b"]}]))
+    assert result.returncode == 9
+    assert result.stderr.count("\n") == 1
+    assert [result.stderr.count(f"cannot reach {url}") for url in urls] == [1, 1]
 
 
 def test_a_checkpoint_that_nobody_serves(url: str, write: Write, run: Run) -> None:

@@ -190,7 +190,7 @@ class _Runner:
         self._watch = watch
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
-        self._error: EndpointError | None = None  # of the last endpoint that was lost
+        self._lost: list[EndpointError] = []  # why endpoints were given up
         self._why: dict[str, str] = {}  # a checkpoint has no answers, by its name
         self._warned: set[str] = set()
 
@@ -204,7 +204,7 @@ class _Runner:
             )
             for server, found in zip(self.spec.servers, lists, strict=True):
                 if isinstance(found, EndpointError):
-                    self._lost(found)
+                    self._lost.append(found)
                 elif isinstance(found, BaseException):
                     raise found
                 else:
@@ -212,6 +212,8 @@ class _Runner:
                     examiner = Examiner(client, self.spec.base)
                     self.places.append(_Place(server, examiner, found))
             if self.places:
+                for error in self._lost:
+                    self._warn(str(error))
                 self._require_served()
             workers = [
                 asyncio.ensure_future(self._work(place))
@@ -224,13 +226,14 @@ class _Runner:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-        if self._error and self.pending and not any(place.usable for place in self.places):
+        told = "; ".join(dict.fromkeys(map(str, self._lost)))
+        if self._lost and self.pending and not any(place.usable for place in self.places):
             left = f"{len(self.pending):,} of {len(self.spec.checkpoints):,} checkpoints are left"
             raise EndpointError(
-                self._error.kind, f"{self._error}; {left}: the same command goes on from here"
+                self._lost[-1].kind, f"{told}; {left}: the same command goes on from here"
             )
         for entry in self.pending:
-            self.failed[entry.name] = self._why.get(entry.name, str(self._error))
+            self.failed[entry.name] = self._why.get(entry.name, told)
 
     async def _work(self, place: _Place) -> None:
         """Takes checkpoints that this endpoint serves, until nothing is left for it."""
@@ -261,15 +264,13 @@ class _Runner:
             return
         place.misses += others_come
         if not others_come:
-            place.usable = False
             if isinstance(error, RequestFailed):
                 error = EndpointError("unreachable", str(error))
-            self._lost(error)
+            self._give_up(place, error)
         elif place.misses >= _MISSES and (error.kind == "failing" or self._can_spare(place)):
-            place.usable = False
             url = place.server.endpoint.url
             told = f"{url} gives {place.misses} checkpoints in a row no answers; the last: {error}"
-            self._lost(EndpointError("failing", told))
+            self._give_up(place, EndpointError("failing", told))
         else:
             place.failing.add(entry.name)
             self._why[entry.name] = str(error)
@@ -315,9 +316,11 @@ class _Runner:
         del self.state.active[entry.name]
         self._watch(self.state)
 
-    def _lost(self, error: EndpointError) -> None:
-        self._error = error
-        self._warn(str(error))
+    def _give_up(self, place: _Place, error: EndpointError) -> None:
+        place.usable = False
+        self._lost.append(error)
+        if any(other.usable for other in self.places):  # where none is left the run's error tells
+            self._warn(str(error))
 
     def _warn(self, told: str) -> None:
         """Once: all that are asked at an endpoint meet the same trouble."""
@@ -338,7 +341,7 @@ class _Runner:
                 f"no endpoint loads the LoRA adapters of {names}{more}: add adapters = true to one "
                 "of [[endpoints]]"
             )
-        if homeless and not self._error:  # an endpoint that is lost may have them
+        if homeless and not self._lost:  # an endpoint that is lost may have them
             has = sorted({name for place in self.places for name in place.listed or ()})
             raise EndpointError(
                 "model",
