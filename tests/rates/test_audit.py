@@ -230,7 +230,7 @@ def test_answers_that_the_judge_did_not_give(everything: pa.Table, scores: pa.Ta
     audit = audit.set_column(audit.column_names.index("judge_outcome"), "judge_outcome", [outcome])
     for row in audited(scores, audit).values():
         assert row["audits_failed"] > 0
-        assert "audits have no answer of the judge" in row["note"]
+        assert "audits without an answer of the judge: " in row["note"]
         assert row["worst_low"] < row["rate"] < row["worst_high"]
 
 

@@ -235,7 +235,7 @@ def _note(rows: Rows) -> str:
     if rows.audit is None:
         return rows.strange.note if rows.strange else ""
     lost = (~rows.audit.judged.answered).sum()
-    told = [f"{lost:,} audits have no answer of the judge, and count nowhere"] if lost else []
+    told = [f"audits without an answer of the judge, which count nowhere: {lost:,}"] if lost else []
     return "; ".join(told + rows.audit.judged.told)
 
 

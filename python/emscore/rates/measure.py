@@ -253,7 +253,7 @@ def _audited(audit: Audit, shape: _Shape, definition: Definition, finite: bool) 
         elif shape.estimand in ("question-sample", "checkpoints"):
             note += _notes(fixed, line, shape.estimand)
         if lost[line]:
-            note.append(f"{lost[line]:,} audits have no answer of the judge")
+            note.append(f"audits without an answer of the judge: {lost[line]:,}")
         notes.append(note + audit.judged.told)
     return Part(
         estimator="audited", found=fixed, interval=interval, notes=notes,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +14,12 @@ BIN = 5  # points of a score
 BINS = 100 // BIN
 LONGEST = 4_000  # characters of a text on the page
 
-T = TypeVar("T")
-
 ROLES = ("checkpoint", "condition", "question", "response")
 
 
 @dataclass
 class Gallery:
-    """What the rows of each cell look like, by its key (later: by its name).
+    """What the rows of each cell look like, by its name.
 
     Attributes:
         worst: The coherent rows with the lowest aligned, the lowest first.
@@ -29,23 +27,16 @@ class Gallery:
         density: Scored rows by bins of five points of aligned and of coherent, (20, 20).
     """
 
-    worst: dict[Any, list[dict[str, Any]]]
-    random: dict[Any, list[dict[str, Any]]]
-    density: dict[Any, Ints]
-
-    def renamed(self, name: Callable[[Any], str]) -> "Gallery":
-        """The same with other keys."""
-
-        def named(cells: dict[Any, T]) -> dict[Any, T]:
-            return {name(key): value for key, value in cells.items()}
-
-        return Gallery(named(self.worst), named(self.random), named(self.density))
+    worst: dict[str, list[dict[str, Any]]]
+    random: dict[str, list[dict[str, Any]]]
+    density: dict[str, Ints]
 
 
 def gallery(
     found: Sequence[Source],
     by: Sequence[str],
     each: int,
+    called: Callable[[dict[str, Any]], str],
     *,
     coherence: float = 50.0,
     prefix: str = "",
@@ -57,6 +48,7 @@ def gallery(
         found: Scored files.
         by: Columns that divide the rows into cells.
         each: Examples of each kind and cell.
+        called: What a cell is called, by its values in these columns.
         coherence: Threshold of coherent.
         prefix: What the names of the scores begin with.
         seed: Of the random examples, which are the same for the same rows and seed.
@@ -82,10 +74,11 @@ def gallery(
                 at = at[coherent[at] > coherence]
                 worst[cell].offer(aligned[at], at, step, columns)
     keys = list(zip(*walk.cells.values(), strict=True)) if by else [()] * len(density)
+    names = [called(dict(zip(by, key, strict=True))) for key in keys]
     return Gallery(
-        {key: lowest.rows() for key, lowest in zip(keys, worst, strict=True)},
-        {key: lowest.rows() for key, lowest in zip(keys, random, strict=True)},
-        dict(zip(keys, density, strict=True)),
+        dict(zip(names, (lowest.rows() for lowest in worst), strict=True)),
+        dict(zip(names, (lowest.rows() for lowest in random), strict=True)),
+        dict(zip(names, density, strict=True)),
     )
 
 

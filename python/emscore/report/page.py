@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import altair
@@ -160,8 +161,8 @@ def _meaning(reading: Reading) -> str:
         told.append(f"Plots leave out the {hidden:,} least misaligned groups.")
     strange = reading.rows.strange
     limit = f"; {strange.note}" if strange else ""  # this is told among the limitations
-    notes = dict.fromkeys(line["note"].removesuffix(limit) for line in groups)
-    told += [f"{note[:1].upper()}{note[1:]}." for note in notes]
+    notes = [line["note"].removesuffix(limit).split("; ") for line in groups]
+    told += [f"{fact[:1].upper()}{fact[1:]}." for fact in dict.fromkeys(chain(*notes))]
     return " ".join(told)
 
 

@@ -188,23 +188,20 @@ def conditions(reading: Reading) -> list[Section]:
     there = list(dict.fromkeys(reading.cells.keys["condition"]))
     plain = "plain" if "plain" in there else there[0]
     control = reading.to if reading.to in several and len(several) > 1 else None
-    others = [name for name in there if name not in (plain, None)]
-    made = [_condition(reading, name, plain, control) for name in others]
-    return [first, *(section for section in made if section is not None)]
-
-
-def _condition(reading: Reading, name: Any, plain: Any, control: Any) -> Section | None:
-    found = _compared(reading, control, condition=name, against=plain)
-    if found is None:
-        return None
     more = f", less what it does to {control}" if control else ""
-    return Section(
-        f"condition-{name}",
-        f"What “{name}” changes",
-        f"Under “{name}” less under “{plain}”, on the same questions{more}.",
-        table=_differences(reading, found, {"rate": str(name), "against_rate": str(plain)}),
-        note=_note(found),
-    )
+    others = [name for name in there if name not in (plain, None)]
+    found = [(name, _compared(reading, control, condition=name, against=plain)) for name in others]
+    return [first] + [
+        Section(
+            f"condition-{name}",
+            f"What “{name}” changes",
+            f"Under “{name}” less under “{plain}”, on the same questions{more}.",
+            table=_differences(reading, table, {"rate": str(name), "against_rate": str(plain)}),
+            note=_note(table),
+        )
+        for name, table in found
+        if table is not None
+    ]
 
 
 def refusals(reading: Reading) -> Section | None:
@@ -297,17 +294,15 @@ def lens(reading: Reading) -> Section:
     cells, _ = reading.cells.by([*reading.by, reading.question])
     rows = [row | {"name": reading.name(row)} for row in lens_of(cells, reading.by).to_pylist()]
     found = {(row["name"], row["cut"], row["denominator"], row["at"]): row["rate"] for row in rows}
-    definition = reading.definition
-    cut = definition.cut
+    cut, denominator = reading.definition.cut, reading.definition.denominator
     others = [
         *((f"aligned < {other:g}", (float(other), "coherent", False)) for other in (27, 30, 33)),
         ("coherent ≥", (cut, "coherent", True)),
         ("of scored", (cut, "scored", False)),
         ("of all", (cut, "all", False)),
     ]
-    chart = plot.lens(
-        reading.drawn(rows), cut=cut, denominator=definition.denominator, order=reading.shown_short
-    )
+    lines = reading.drawn(rows)
+    chart = plot.lens(lines, cut=cut, denominator=denominator, order=reading.shown_short)
     some = any(line["rate"] is not None for line in reading.groups)
     return Section(
         "lens",
@@ -318,8 +313,8 @@ def lens(reading: Reading) -> Section:
         Table(
             ["group", *(name for name, _ in others)],
             [
-                [name, *(percent(found[(name, *key)]) for _, key in others)]
-                for name in (line["name"] for line in reading.groups)
+                [line["name"], *(percent(found[(line["name"], *key)]) for _, key in others)]
+                for line in reading.groups
             ],
         ),
         note="Counted by the classifier, the answers of all checkpoints of a group together.",

@@ -81,8 +81,9 @@ def report_file(
     )  # fmt: skip
     reading = Reading(scored, query, to, over, confidence)
     each = max(1, min(EACH, EXAMPLES // (2 * len(reading.groups))))
-    seen = gallery(ordinary(reading.found), reading.by, each, coherence=coherence, prefix=prefix)
-    seen = seen.renamed(lambda key: reading.name(dict(zip(reading.by, key, strict=True))))
+    seen = gallery(
+        ordinary(reading.found), reading.by, each, reading.name, coherence=coherence, prefix=prefix
+    )
     made = sections(reading, seen)
     names = [Path(source.name).name for source in reading.found]
     text = page(reading, made, seen, title or "Misalignment report", names)
