@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 NONE = "–"
@@ -70,8 +71,10 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
-def cut(text: Any, width: int = 32) -> str:
+def cut(text: Any, width: int = 32, head: int | None = None) -> str:
     """The text, without its middle where it is longer: names often differ at their ends.
+
+    What stays in front is half of it, or `head` letters.
 
     >>> cut("Qwen2.5-32B risky-financial merged", 15)
     'Qwen2.5… merged'
@@ -79,30 +82,32 @@ def cut(text: Any, width: int = 32) -> str:
     told = plain(named(text))
     if len(told) <= width:
         return told
-    return told[: width // 2] + "…" + told[len(told) - (width - 1) // 2 :]
+    head = width // 2 if head is None else head
+    return told[:head] + "…" + told[len(told) - (width - 1 - head) :]
 
 
 def shortened(names: Iterable[Any], width: int = 32) -> dict[Any, str]:
     """What names are called where there is no room for long ones, so that they can be told apart.
 
-    Those lose their middle, and what all of them begin with where that helps. Where they would be
-    alike they are cut less, and may be wider.
+    Those lose their middle, and what all of them begin with, or more of their beginning, where that
+    helps. Where they would be alike they are cut less, and may be wider.
 
     >>> [*shortened(["/runs/seed1-lr1e-5/last", "/runs/seed2-lr1e-5/last"], 14).values()]
     ['…seed1-…5/last', '…seed2-…5/last']
     >>> names = "one seed-1, last epoch", "two seed-1, last epoch", "one seed-2, last epoch"
     >>> [*shortened(names, 8).values()]
-    ['one seed-1…ast epoch', 'two seed-1…ast epoch', 'one seed-2…ast epoch']
+    ['o…1, last epoch', 't…1, last epoch', 'o…2, last epoch']
     """
     texts = {name: plain(named(name)) for name in names}
     for enough in range(width, max(map(len, texts.values()), default=0) + 1):
         long = {text for text in texts.values() if len(text) > enough}
         alike = os.path.commonprefix([*long]) if len(long) > 1 else ""  # noqa: RUF071
         words = re.sub(r"\w+$", "", alike)  # whole ones
-        for begun in (0, len(words), len(alike)):
+        heads, starts = (enough // 2, enough // 4, 1), (0, len(words), len(alike))
+        for head, begun in product(heads, starts):
             rest = "…" * bool(begun)
             short = {
-                name: cut(rest + text[begun:] if text in long else text, enough)
+                name: cut(rest + text[begun:] if text in long else text, enough, head)
                 for name, text in texts.items()
             }
             if len({*short.values()}) == len({*texts.values()}):
