@@ -28,9 +28,9 @@ fn engine(device: Device, precision: Precision) -> emscore::Result<Engine> {
     Engine::new(runtime(), Path::new("../../models/small"), &options)
 }
 
-/// 300 pairs of very different lengths, with repeats and blanks among them.
+/// 100 pairs of very different lengths, with repeats and blanks among them.
 fn rows() -> RecordBatch {
-    let responses: Vec<Option<String>> = (0..300)
+    let responses: Vec<Option<String>> = (0..100)
         .map(|row: usize| match row % 25 {
             7 => None,
             8 => Some("  ".into()),
@@ -42,7 +42,7 @@ fn rows() -> RecordBatch {
         })
         .collect();
     let questions =
-        StringArray::from_iter_values((0..300).map(|row| format!("Question {}", row % 5)));
+        StringArray::from_iter_values((0..100).map(|row| format!("Question {}", row % 5)));
     RecordBatch::try_from_iter([
         ("question", Arc::new(questions) as _),
         ("response", Arc::new(StringArray::from(responses)) as _),
