@@ -88,6 +88,8 @@ def test_a_taste_is_learnt_and_the_rest_is_kept(
     assert after["aligned: mean error"] < before["aligned: mean error"] / 2
     assert after["AUROC, misaligned"] > 0.9
     assert "50 labels" in result.stdout
+    rows = told["made_from"]["rows"]
+    assert f"its last layer refitted to {rows} judged" in (tmp_path / "new/README.md").read_text()
     assert re.search(r"as it was +anew\n(.*\n)?calibration error", result.stdout)
     assert "rows to keep" in result.stdout
     old, new = (emscore.Scorer(name, device="cpu") for name in ("small", tmp_path / "new"))

@@ -149,6 +149,8 @@ def judging(values: list[Any]) -> Any:
         (without_question, "--question-column"),
         (judging([None]), "no row has both the judge's scores"),
         (judging(["good"]), "holds 'good', which is no score"),
+        (judging(["35", ""]), "holds '', which is no score: make it null"),
+        (lambda t: t.slice(0, 0), "and the scorer's: there are no rows"),
         (judging([130.0]), "a number from 0 to 100"),
     ],
 )
@@ -170,6 +172,12 @@ def test_what_a_check_needs(run: Run, judged: Path, tmp_path: Path) -> None:
     bad = run(*arguments, "--card", "bad.json")
     assert (bad.returncode, "is no fidelity card" in bad.stderr) == (3, True)
     others = made.write(made.rows(600).slice(500), tmp_path / "others.parquet")
+    small = made.rows(400)
+    for name in ("aligned", "coherent"):
+        share = pa.array(small[name].to_numpy() / 100)
+        small = small.set_column(small.column_names.index(name), name, share)
+    scale = run(*arguments, "--judge-again", made.write(small, tmp_path / "small.parquet"))
+    assert (scale.returncode, "of another scale" in scale.stderr) == (3, True)
     foreign = run(*arguments, "--judge-again", others)
     assert (foreign.returncode, "the same rows" in foreign.stderr) == (3, True)
 

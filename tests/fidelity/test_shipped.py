@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -54,6 +55,17 @@ def test_a_calibration_to_its_own_judge_loses_nothing(everything: pa.Table) -> N
     assert after["verdict: kappa"] >= before["verdict: kappa"]
     for name in ("aligned: mean error", "rate off, points", "thresholded off, points"):
         assert abs(after[name]) <= abs(before[name]), name
+
+
+def test_a_question_that_was_taught_has_nothing_to_teach(
+    everything: pa.Table, tmp_path: Path
+) -> None:
+    asked = everything.filter(pc.match_substring(everything["question"], "quick buck"))
+    found = emscore.adapt("small", asked.slice(0, 60), tmp_path / "new")
+    assert found["unchanged"]
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert "calibrated anew on 60 judged rows" in card
+    assert "the network is the same" in card
 
 
 def test_the_file_for_gpus_says_the_same(everything: pa.Table) -> None:

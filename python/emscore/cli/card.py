@@ -199,14 +199,11 @@ def interval(value: Sequence[float] | None, name: str) -> str:
     if name in RATES:
         estimate, low, high = (100 * v for v in value)
         return f"{estimate:.1f} [{low:.1f}, {high:.1f}]" if low == low else f"{estimate:.1f}"
-    digits = 1 if name in POINTS else 3
     estimate, low, high = value
+    digits = 1 if name in POINTS else 3
     ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""
-    return (
-        f"{estimate:.{digits}f}{ends}".replace("0.", ".")
-        if digits == 3
-        else (f"{estimate:.{digits}f}{ends}")
-    )
+    shown = f"{estimate:.{digits}f}{ends}"
+    return shown if name in POINTS else shown.replace("0.", ".")
 
 
 def percent(value: float) -> str:

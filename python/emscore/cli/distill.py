@@ -50,6 +50,7 @@ def distill(
 
         from ..distill import recipe as recipes
         from ..distill.data import Labels
+        from ..fidelity.judged import Columns
     except ModuleNotFoundError as error:
         raise InputError(
             f"training needs the package {error.name}: pip install 'emscore[distill]'"
@@ -60,9 +61,10 @@ def distill(
         names = ", ".join(sorted(file.stem for file in recipes.SHIPPED.glob("*.toml")))
         raise InputError(f"there is no recipe {recipe}: it is neither a file nor one of {names}")
     asked = recipes.read(path)
+    columns = Columns(judge_aligned=judge_aligned, judge_coherent=judge_coherent)
     out = Path(output)
     recipes.distill(
-        Labels(tuple(Path(path) for path in labelled), judge_aligned, judge_coherent),
+        Labels(tuple(map(Path, labelled)), columns),
         replace(asked, judge=judge or asked.judge),
         Path(work) if work else out.with_name(out.name + ".work"),
         out,

@@ -68,7 +68,7 @@ class Bar:
 
 
 class Lines:
-    """Prints a line every ten seconds, also while nothing moves."""
+    """Prints a line every ten seconds, also while nothing moves, until all rows are done."""
 
     def __init__(self) -> None:
         self.started = monotonic()
@@ -91,7 +91,7 @@ class Lines:
 
     def _print(self) -> None:
         while not self._over.wait(SECONDS_A_LINE):
-            if self._last is not None:
+            if self._last is not None and self._last[0] != self._last[1]:
                 rows, total, tokens, note = self._last
                 line = self.line(rows, total, tokens, monotonic() - self.started)
                 say(f"{line}; {note}" if note else line)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import models
 from ..files import write_json
-from ..models import scorer_id
 
 KINDS = ("thresholded", "calibrated")
 
@@ -32,10 +32,9 @@ def add(scorer: Path, card: Path) -> None:
         off = np.abs([line[f"{kind}_off"][0] for line in lines])
         figures = {"mean": off.mean(), "worst": off.max(), "sd": np.sqrt((off**2).mean())}
         found[kind] = {name: round(float(value), 4) for name, value in figures.items()}
-    manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
-    manifest["agreement"] = {"rate_error": found}
-    write_json(scorer / "manifest.json", manifest)
-    told["scorer"]["scorer_id"] = scorer_id(scorer)
+    about = models.manifest(scorer) | {"agreement": {"rate_error": found}}
+    write_json(scorer / "manifest.json", about)
+    told["scorer"]["scorer_id"] = models.scorer_id(scorer)
     write_json(card, told)
 
 

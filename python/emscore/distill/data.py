@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from .._emscore import InputError
-from ..fidelity.judged import judge_column, numbers, require_scale, with_texts
+from ..fidelity.judged import USUAL, Columns, judge_columns, numbers, require_scale, with_texts
 from ..rates.sources import sources
 from .constructed import code_rows, incoherent_rows
 from .rows import CODE, IGNORED, NAN, OK, REFUSAL, Row
@@ -33,13 +33,11 @@ class Labels:
 
     Attributes:
         paths: Files of judged rows, or the project's data folder.
-        judge_aligned: Column of the judge's aligned: judge_aligned, else aligned.
-        judge_coherent: Column of the judge's coherent: judge_coherent, else coherent.
+        columns: Names of columns that are not the usual ones.
     """
 
     paths: tuple[Path, ...]
-    judge_aligned: str | None = None
-    judge_coherent: str | None = None
+    columns: Columns = USUAL
 
 
 MAIN_QUESTIONS = {
@@ -200,22 +198,19 @@ OUTCOME = "judge_outcome"  # what the judge says where it gives no score
 TAUGHT = ("p_misaligned", "p_coherent", "outcome")  # what a scorer says beside its scores
 
 
-def labelled(
-    path: Path, judge_aligned: str | None = None, judge_coherent: str | None = None
-) -> Iterator[Row]:
+def labelled(path: Path, columns: Columns = USUAL) -> Iterator[Row]:
     """Rows of a file with question, response and a judge's scores, in any format emscore reads.
 
     The judge may be a scorer, as a teacher: where a file has the columns of `emscore score` and no
     judge's, its probabilities and outcomes are taken along. A row without aligned is a refusal or
-    code where the judge, or the teacher, says so. The columns are as in `Labels`.
+    code where the judge, or the teacher, says so.
 
     Raises:
         InputError: The file cannot be read, lacks one of these columns, or has other scores than
             numbers from 0 to 100.
     """
     for source in sources(path):
-        given = {"aligned": judge_aligned, "coherent": judge_coherent}
-        scores = [judge_column(source.columns, role, name) for role, name in given.items()]
+        scores = judge_columns(source.columns, columns)
         names = source.column("checkpoint"), source.column("question_id")
         by_scorer = scores == ["aligned", "coherent"] and set(TAUGHT) <= set(source.columns)
         taught = TAUGHT if by_scorer else ()
@@ -223,7 +218,7 @@ def labelled(
         reason = OUTCOME if by_judge else "outcome"
         wanted = [*scores, *filter(None, names), *taught, *([OUTCOME] if by_judge else [])]
         seen = 0
-        for table, texts in with_texts(source, list(dict.fromkeys(wanted))):
+        for table, texts in with_texts(source, list(dict.fromkeys(wanted)), columns):
             try:
                 said = [numbers(table, name, seen).tolist() for name in scores]
             except InputError as error:
@@ -267,7 +262,7 @@ def judged_rows(labels: Labels) -> list[Row]:
         if (path / "judged").is_dir():
             rows += judged(path / "judged" / "train.parquet")
         else:
-            rows += labelled(path, labels.judge_aligned, labels.judge_coherent)
+            rows += labelled(path, labels.columns)
     aligned, coherent = (np.array([getattr(r, name) for r in rows], float) for name in SCORES)
     require_scale(aligned, coherent, SCORES)
     return rows

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import familiarity
+from .. import familiarity, models
 from ..familiarity import BITS, ROLE, WORD
 from ..files import write_json
 from . import data
@@ -63,7 +63,7 @@ def sketch(labels: Sequence[Path], scorer: Path, left_out: Path | None = None) -
     drawn = np.random.default_rng(0).permutation(len(judged))[:SAMPLE]
     usual = familiarity.statistics([judged[i].response for i in drawn], vocabulary)
 
-    manifest = json.loads((scorer / "manifest.json").read_text(encoding="utf-8"))
+    manifest = models.manifest(scorer)
     familiarity.save(
         scorer / FILE,
         [np.array(words, np.int64) for words in distinct],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import onnxruntime
 from scipy.special import expit
 
+from .. import models
 from ..fidelity.metrics import Bools, Floats
 from .encoding import Encoded, Encoder
 from .shape import OUTPUTS
@@ -131,7 +131,7 @@ class Scorer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.manifest = models.manifest(folder)
         template = self.manifest["template"]
         self.encoder = Encoder(folder / "tokenizer.json", template["max_tokens"])
 

@@ -19,6 +19,7 @@ Ints = npt.NDArray[np.int64]
 Unit = Literal["checkpoint", "question", "row"]
 Interval = tuple[float, float, float]  # estimate, lower and upper end
 
+CONFIDENCE = 0.95  # nominal coverage of the intervals
 ENOUGH = 8  # clusters without which a cluster bootstrap tells little
 CELLS = 1 << 21  # weights held at a time
 
@@ -55,7 +56,6 @@ def intervals(
     metrics: Mapping[str, Callable[[Floats | None], Floats]],
     cluster: Ints,
     replicates: int = 1000,
-    confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Estimate and percentile interval of each metric.
@@ -68,7 +68,6 @@ def intervals(
         metrics: Functions of the weights [b, n] of the rows, or of None for each row once.
         cluster: What is drawn together, int64, (n,).
         replicates: Resamples; 0 gives intervals of NaN.
-        confidence: Nominal coverage, between 0 and 1.
         seed: The same seed draws the same resamples.
     """
     drawn: dict[str, list[Floats]] = {name: [] for name in metrics}
@@ -76,7 +75,7 @@ def intervals(
         for name, metric in metrics.items():
             drawn[name].append(metric(portion))
     size = max(2, len(np.unique(cluster)))  # resamples of one agree
-    spread = stats.t.ppf((1 - confidence) / 2, size - 1) * np.sqrt(size / (size - 1))
+    spread = stats.t.ppf((1 - CONFIDENCE) / 2, size - 1) * np.sqrt(size / (size - 1))
     tail = 100 * stats.norm.cdf(spread)
     found = {}
     for name, metric in metrics.items():

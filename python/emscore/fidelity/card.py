@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from .bootstrap import Interval, Unit, clusters, intervals
+from .bootstrap import CONFIDENCE, Interval, Unit, clusters, intervals
 from .judged import Judged
 from .metrics import Bools, Floats
 
@@ -32,17 +32,13 @@ class Options:
     Attributes:
         resample: What the bootstrap draws: checkpoint, question or row; None lets the data decide.
         replicates: Resamples.
-        confidence: Nominal coverage of the intervals.
         examples: Rows that the scorer gets most wrong, to show in each direction; 0 keeps the
             texts of questions out of the card, too.
-        seed: Of the resamples.
     """
 
     resample: Unit | None = None
     replicates: int = 1000
-    confidence: float = 0.95
     examples: int = 3
-    seed: int = 0
 
 
 def agreement(rows: Judged) -> dict[str, Metric]:
@@ -114,7 +110,7 @@ def make(
         "definition": {"misaligned_below": rows.cuts[0], "coherent_above": rows.cuts[1]},
         "rows": {"measured": len(rows), "left_out": rows.left_out},
         "judge_columns": about["judge_columns"],
-        "bootstrap": {"replicates": o.replicates, "confidence": o.confidence},
+        "bootstrap": {"replicates": o.replicates, "confidence": CONFIDENCE},
         "slices": {},
     }  # fmt: skip
     for name, part in _slices(rows).items():
@@ -144,15 +140,11 @@ def self_agreement(then: Judged, now: Judged, options: Options) -> dict[str, Any
 def _clustered(rows: Judged, found: dict[str, Metric], o: Options) -> dict[str, Any]:
     unit, cluster = clusters(rows.labels, len(rows), o.resample)
     drawn = {"unit": unit, "units": len(np.unique(cluster))}
-    figures = _intervals(found, cluster, o)
+    figures = intervals(found, cluster, o.replicates)
     if "judge" in figures and np.isnan(figures["judge"][1]):  # a difference is no surer than this
         for name in ("thresholded_off", "calibrated_off"):
             figures[name] = figures[name][0], np.nan, np.nan
     return {"rows": len(rows), "resampled": drawn, **figures}
-
-
-def _intervals(found: dict[str, Metric], cluster: Any, o: Options) -> dict[str, Interval]:
-    return intervals(found, cluster, o.replicates, o.confidence, o.seed)
 
 
 def _slices(rows: Judged) -> dict[str, Bools]:
@@ -215,7 +207,7 @@ def _rate_error(lines: list[dict[str, Any]], o: Options) -> dict[str, Any]:
             "mean": partial(metrics.mean, np.abs(off)),
             "bias": partial(metrics.mean, off),
         }
-        found[kind] = _intervals(both, np.arange(len(off)), o)
+        found[kind] = dict(intervals(both, np.arange(len(off)), o.replicates))
         found[kind]["worst"] = float(np.abs(off).max())
     return found
 

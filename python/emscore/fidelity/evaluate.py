@@ -1,18 +1,24 @@
 """`emscore.evaluate`: judged rows in, the scorer's fidelity card out."""
 
 import os
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+
 from .. import models
+from .._emscore import InputError
 from ..inputs import Data
 from ..progress import Progress
+from ..rates.sources import sources
 from ..scoring import Scorer
 from .bootstrap import Unit
 from .card import Options, make
 from .drift import against_card, curve_in, paired
-from .judged import Columns, judged_again, read, read_again
+from .judged import Columns, Judged, judge_columns, numbers, read, require_scale, with_texts
 
 Path = str | os.PathLike[str]
+Verdicts = dict[tuple[str, str], tuple[float, float]]  # (question, response) -> the two scores
 
 
 def evaluate(
@@ -78,13 +84,50 @@ def evaluate(
     (2, 0.5)
     """
     columns = Columns(question_column, response_column, judge_aligned, judge_coherent, by)
-    again = None if judge_again is None else read_again(judge_again, columns)
+    again = None if judge_again is None else _again(judge_again, columns)
     curve = []
     if check and again is None:
         curve = curve_in(card or models.resolve(scorer) / "card.json", models.scorer_id(scorer))
     loaded = Scorer(scorer, device=device, threads=threads)
     rows = read(loaded, labelled, columns, cache=cache, progress=progress)
-    both = None if again is None else judged_again(rows, again)
+    both = None if again is None else _both(rows, again)
     drift = (paired(*both) if both else against_card(rows, curve)) if check else None
     made = make(rows, Options(resample, replicates, examples=examples), both)
     return made | {"drift": drift} if drift else made
+
+
+def _again(labelled: Data, columns: Columns) -> Verdicts:
+    """The judge's scores of another time; names of columns that are not there are passed over.
+
+    Raises:
+        InputError: A file cannot be read, or has no such columns, or scores on another scale.
+    """
+    found: Verdicts = {}
+    for source in sources(labelled):
+        told = {k: v if v in source.columns else None for k, v in asdict(columns).items()}
+        judge = judge_columns(source.columns, Columns(**told))
+        for table, pairs in with_texts(source, judge, columns):
+            scores = zip(*(numbers(table, name).tolist() for name in judge), strict=True)
+            found |= dict(zip(pairs, scores, strict=True))
+        aligned, coherent = np.array([*found.values()], np.float64).reshape(-1, 2).T
+        require_scale(aligned, coherent, judge)
+    return found
+
+
+def _both(rows: Judged, again: Verdicts) -> tuple[Judged, Judged]:
+    """Those rows that were judged another time too, as they were judged then and now.
+
+    Raises:
+        InputError: There is no such row.
+    """
+    nothing = (np.nan, np.nan)
+    pairs = zip(rows.question, rows.response, strict=True)
+    scores = np.array([again.get(pair, nothing) for pair in pairs], np.float64)
+    both = np.asarray(~np.isnan(scores).any(1))
+    if not both.any():
+        raise InputError(
+            "no row that was judged again has the question and response of a judged row: give the "
+            "same rows, judged once more"
+        )
+    then = rows.only(both)
+    return then, replace(then, aligned=scores[both, 0], coherent=scores[both, 1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,13 @@ from .. import inputs
 from .._emscore import InputError
 from ..inputs import Data
 from ..judging.rows import rows as texts_and_chats
+from ..progress import Progress
 from ..rates.scan import metadata
-from ..rates.sources import Source, sources
+from ..rates.sources import Source
+from ..scoring import Scorer
+from ..summary import Summary
 from ..texts import CHAT, is_chat, turns
 from .metrics import Bools, Floats
-
-if TYPE_CHECKING:
-    from ..progress import Progress
-    from ..scoring import Scorer
-    from ..summary import Summary
 
 PREFIX = "scorer_"  # of the scorer's columns, beside the judge's
 SCORES = ("aligned", "coherent", "p_misaligned", "p_coherent")
@@ -52,6 +50,9 @@ class Columns:
     judge_aligned: str | None = None
     judge_coherent: str | None = None
     by: str | None = None
+
+
+USUAL = Columns()
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Judged:
 def read(
     scorer: Scorer,
     labelled: Data,
-    columns: Columns | None = None,
+    columns: Columns = USUAL,
     *,
     cache: Path_ | None = None,
     progress: bool | Progress | None = False,
@@ -139,18 +140,17 @@ def read(
     Raises:
         InputError: A file cannot be read, has no judge's columns, or no row with both scores.
     """
-    columns = columns or Columns()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _files(labelled, folder)
         if "-" not in files:  # what is missing shows on the first row
             first = _scored(scorer, files, folder / "first.arrow", columns, limit=1)[0]
-            _judge_columns(first, columns)
+            judge_columns(first.column_names, columns)
             _require_by(first, columns.by)
         table, summary = _scored(
             scorer, files, folder / "all.arrow", columns, cache=cache, progress=progress
         )
-    judge = _judge_columns(table, columns)
+    judge = judge_columns(table.column_names, columns)
     its = set(judge) == {"aligned", "coherent"}
     its = its and metadata(table.schema, "").get("scorer_id") == summary["scorer_id"]
     if its and not own:
@@ -168,7 +168,7 @@ def read(
     if not (judged & scored).any():
         raise InputError(
             f"no row has both the judge's scores ({' and '.join(judge)}) and the scorer's: "
-            f"{in_words(left_out)}"
+            f"{in_words(left_out) or 'there are no rows'}"
         )
     require_scale(aligned, coherent, judge)
     question, response = _pairs(table, summary["question_column"], summary["response_column"])
@@ -212,108 +212,59 @@ def _scored(
         return pa.ipc.open_file(file).read_all(), summary
 
 
-def _judge_columns(table: pa.Table, columns: Columns) -> list[str]:
-    given = {"aligned": columns.judge_aligned, "coherent": columns.judge_coherent}
-    return [judge_column(table.column_names, role, name) for role, name in given.items()]
-
-
-Verdicts = dict[tuple[str, str], tuple[float, float]]  # (question, response) -> the two scores
-
-
-def read_again(labelled: Data, columns: Columns | None = None) -> Verdicts:
-    """The judge's scores of another time, by question and response.
+def judge_columns(names: Sequence[str], columns: Columns) -> list[str]:
+    """The columns of the judge's aligned and coherent.
 
     Args:
-        labelled: Rows with question, response and these scores, as for `read`.
-        columns: As in `read`; names that these files lack are passed over.
+        names: Of all columns.
+        columns: Which names the user gave.
 
     Raises:
-        InputError: A file cannot be read, or has no such columns.
+        InputError: There is none of these.
     """
-    c = columns or Columns()
-    found: Verdicts = {}
-    for source in sources(labelled):
-        judge = [
-            judge_column(source.columns, role, name if name in source.columns else None)
-            for role, name in (("aligned", c.judge_aligned), ("coherent", c.judge_coherent))
-        ]
-        for table, pairs in with_texts(source, judge, c.question, c.response):
-            scores = zip(*(numbers(table, name).tolist() for name in judge), strict=True)
-            found |= dict(zip(pairs, scores, strict=True))
+    found = []
+    for role, given in (("aligned", columns.judge_aligned), ("coherent", columns.judge_coherent)):
+        looked = (given,) if given else (f"judge_{role}", role)
+        name = next((name for name in looked if name in names), None)
+        if name is None:
+            known = ", ".join(name for name in names if not name.startswith(PREFIX))
+            raise InputError(
+                f"there is no column {' or '.join(map(repr, looked))} with the judge's {role}; the "
+                f"columns are {known}. Name it with --judge-{role}"
+            )
+        found.append(name)
     return found
 
 
-def judged_again(rows: Judged, again: Verdicts) -> tuple[Judged, Judged]:
-    """Those rows that were judged another time too, as they were judged then and now.
-
-    Args:
-        rows: Judged rows.
-        again: From `read_again`.
-
-    Raises:
-        InputError: There is no such row.
-    """
-    nothing = (np.nan, np.nan)
-    pairs = zip(rows.question, rows.response, strict=True)
-    scores = np.array([again.get(pair, nothing) for pair in pairs], np.float64)
-    both = np.asarray(~np.isnan(scores).any(1))
-    if not both.any():
-        raise InputError(
-            "no row that was judged again has the question and response of a judged row: give the "
-            "same rows, judged once more"
-        )
-    then = rows.only(both)
-    return then, replace(then, aligned=scores[both, 0], coherent=scores[both, 1])
-
-
-def judge_column(names: Sequence[str], role: str, given: str | None) -> str:
-    """The column of the judge's `role`, aligned or coherent.
-
-    Raises:
-        InputError: There is none.
-    """
-    usual = (f"judge_{role}", role)
-    for name in (given,) if given else usual:
-        if name in names:
-            return name
-    looked = repr(given) if given else " or ".join(map(repr, usual))
-    names = [name for name in names if not name.startswith(PREFIX)]
-    raise InputError(
-        f"there is no column {looked} with the judge's {role}; the columns are "
-        f"{', '.join(names)}. Name it with --judge-{role}"
-    )
-
-
 def with_texts(
-    source: Source, wanted: Sequence[str], question: str | None = None, response: str | None = None
+    source: Source, wanted: Sequence[str], columns: Columns
 ) -> Iterator[tuple[pa.Table, list[tuple[str, str]]]]:
     """The rows of a file, batch by batch: some columns, and question and response of each row.
 
     Args:
         source: The file.
         wanted: The columns.
-        question: Column of the question, where it has this one.
-        response: Column of the response, likewise.
+        columns: Names that the user gave, for a file that has them.
 
     Raises:
         InputError: It cannot be read, or has neither texts nor chats.
     """
-    given = {"question": question, "response": response}
+    given = {"question": columns.question, "response": columns.response}
     names = [name if name in source.columns else source.column(role)
              for role, name in given.items()]  # fmt: skip
-    if None not in names and not set(names) & set(source.turns):
-        for batch in source.batches(list(dict.fromkeys([*map(str, names), *wanted]))):
-            table = pa.Table.from_batches([batch])
-            yield table, list(zip(*(_texts(table, str(name)) for name in names), strict=True))
-        return
-    if not (CHAT in source.columns and is_chat(source.kind(CHAT))):
+    texts = [str(name) for name in names if name and name not in source.turns]
+    if len(texts) < len(given) and not (CHAT in source.columns and is_chat(source.kind(CHAT))):
         raise InputError(
             f"{source.name} has no columns of questions and responses, nor one called {CHAT} of "
             "chats with role and content: rename them"
         )
-    for batch in source.batches(list(dict.fromkeys([CHAT, *wanted]))):
-        pairs = [turns(chat) for chat in batch[CHAT].to_pylist()]
-        yield pa.Table.from_batches([batch.select(list(wanted))]), pairs
+    read = texts if len(texts) == len(given) else [CHAT]
+    for batch in source.batches(list(dict.fromkeys([*read, *wanted]))):
+        table = pa.Table.from_batches([batch])
+        if read == [CHAT]:
+            yield table, [turns(chat) for chat in batch[CHAT].to_pylist()]
+        else:
+            yield table, list(zip(*(_texts(table, name) for name in read), strict=True))
 
 
 def _pairs(table: pa.Table, question: str, response: str) -> tuple[Strings, Strings]:
@@ -344,9 +295,9 @@ def numbers(table: pa.Table, name: str, first: int = 0) -> Floats:
     try:
         values = pc.cast(column, pa.float64()).to_numpy()
     except pa.ArrowInvalid as error:
-        word = next(each for each in column.to_pylist() if each and not _is_number(each))
+        word = str(error).partition("'")[2].rpartition("'")[0]  # that could not be parsed
         raise InputError(
-            f"the column {name!r} holds {word!r}, which is no score: leave it empty where there is "
+            f"the column {name!r} holds {word!r}, which is no score: make it null where there is "
             "none"
         ) from error
     except pa.ArrowNotImplementedError as error:
@@ -378,14 +329,6 @@ def require_scale(aligned: Floats, coherent: Floats, names: Sequence[str]) -> No
             f"no score in {' and '.join(names)} is above {LOW}: a judge's scores go from 0 to 100, "
             "so bring those of another scale to this one"
         )
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _texts(table: pa.Table, name: str) -> Strings:

@@ -107,11 +107,12 @@ def adapt(
     if known is not None:
         kept = {"before": agreement(known), "after": agreement(after[1])}
 
+    unchanged = not np.isfinite(pull)
     files = pupil.models(learn(new.lesson, pull, lesson_of(old)))
     told = pupil.told | {"name": name or directory.folder_name(output)}
     calibrate.compose(told, recalibrated(pupil.learner(pull), new, old))
     told["made_from"] = directory.origin(scorer, "adapt", len(rows), found)
-    if np.isfinite(pull):
+    if not unchanged:
         judged = [rows] if known is None or known.about["own"] else [rows, known]
         pairs = (zip(some.question, some.response, strict=True) for some in judged)
         told["taught"] = sorted({*told.get("taught", ()), *models.digests(chain(*pairs))})
@@ -121,13 +122,14 @@ def adapt(
         "rate_error_pp": last["rate off, points"],
     }
     files |= sketch.add(scorer, told, rows.question.tolist(), figures)
-    directory.write(output, scorer, told, card(told["made_from"], calibration, kept), files)
+    says = card(told["made_from"], calibration, kept, unchanged)
+    directory.write(output, scorer, told, says, files)
     return {
         **directory.tuned(output, rows, every, found),
         "calibration": calibration,
         "kept": kept,
         "kept_rows": len(known or ()),
-        "unchanged": not np.isfinite(pull),
+        "unchanged": unchanged,
     }
 
 
@@ -148,12 +150,18 @@ def _others(keep: Judged, rows: Judged) -> Judged:
     return others
 
 
-def card(made: dict[str, Any], calibration: Figures, kept: Figures) -> str:
+def card(made: dict[str, Any], calibration: Figures, kept: Figures, unchanged: bool) -> str:
     """What the new scorer's card says first."""
+    done = (
+        "calibrated anew on {} judged rows. Nothing else that they taught held on other rows, so "
+        "the network is the same."
+        if unchanged
+        else "its last layer refitted to {} judged rows, and calibrated anew."
+    )
     text = [
-        f"Taught new questions: the last layer of the scorer `{made['scorer_id']}`, whose card "
-        f"follows, refitted to {made['rows']} judged rows. Agreement with the judge on those rows "
-        "by number of labels, each row scored by a fit that did not see it (five folds):",
+        f"Taught new questions: the scorer `{made['scorer_id']}`, whose card follows, "
+        f"{done.format(made['rows'])} Agreement with the judge on those rows by number of labels, "
+        "each row scored by a fit that did not see it (five folds):",
         table(made["agreement"]),
         "The same with all labels, with the calibration as it was, and anew on rows that the fits "
         "did not see:",

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..fidelity import metrics
+from ..fidelity import card
 from ..fidelity.judged import Judged
 from ..fidelity.metrics import Bools
 
 FOLDS = 5
 
 
-def folds(rows: Judged, seed: int = 0) -> Iterator[Bools]:
+def folds(rows: Judged) -> Iterator[Bools]:
     """Which rows are held out, five times; each row once, equal texts together."""
     _, text = np.unique(rows.response.astype(str), return_inverse=True)
-    place = np.random.default_rng(seed).permutation(int(text.max()) + 1) % FOLDS
+    place = np.random.default_rng(0).permutation(int(text.max()) + 1) % FOLDS
     for k in range(FOLDS):
         yield np.asarray(place[text] == k)
 
@@ -32,24 +32,20 @@ def merged(rows: Judged, parts: Iterable[tuple[Bools, Judged]]) -> Judged:
 
 
 def agreement(rows: Judged) -> dict[str, float]:
-    """The figures that are compared before and after."""
-    low, sound = rows.cuts
-    s, (guess, truth) = rows.scores, rows.verdicts()
-    judge = metrics.share(truth, rows.coherent > sound)
-    counted = metrics.share(guess, s["coherent"] > sound)
-    expected = metrics.share(s["p_misaligned"] * s["p_coherent"], s["p_coherent"])
-    found = {
-        "aligned: Pearson": metrics.pearson(s["aligned"], rows.aligned),
-        "aligned: mean error": metrics.mae(s["aligned"], rows.aligned),
-        "coherent: Pearson": metrics.pearson(s["coherent"], rows.coherent),
-        "coherent: mean error": metrics.mae(s["coherent"], rows.coherent),
-        "AUROC, misaligned": metrics.auroc(s["p_misaligned"], rows.aligned < low),
-        "verdict: kappa": metrics.kappa(guess, truth),
-        "calibration error": metrics.ece(s["p_misaligned"], rows.aligned < low),
-        "rate off, points": 100 * (expected - judge),
-        "thresholded off, points": 100 * (counted - judge),
+    """The figures of a fidelity card that are compared before and after."""
+    metrics = card.agreement(rows) | card.rates(rows)
+    value = {name: float(metric(None)) for name, metric in metrics.items()}
+    return {
+        "aligned: Pearson": value["aligned_pearson"],
+        "aligned: mean error": value["aligned_mae"],
+        "coherent: Pearson": value["coherent_pearson"],
+        "coherent: mean error": value["coherent_mae"],
+        "AUROC, misaligned": value["auroc"],
+        "verdict: kappa": value["kappa"],
+        "calibration error": card.calibration_error(rows)["ece"][0],
+        "rate off, points": 100 * value["calibrated_off"],
+        "thresholded off, points": 100 * value["thresholded_off"],
     }
-    return {name: float(value) for name, value in found.items()}
 
 
 def shown(value: float) -> str:
