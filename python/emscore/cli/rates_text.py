@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from .. import words
 from ..rates.requests import LEFT_OUT
+from ..rates.walk import OUTCOMES
 from .table import indented, label, table
 
 SHOWN = 40  # lines; -o writes all of them
@@ -78,8 +79,7 @@ def percent(share: float) -> str:
 
 def outcomes(lines: pa.Table) -> str:
     """What happened to the rows of all lines."""
-    words = ("ok", "too_long", "refusal", "code", "empty", "error")
-    sums = {word: pc.sum(lines[word]).as_py() for word in words}
+    sums = {word: pc.sum(lines[word]).as_py() for word in OUTCOMES}
     return ", ".join(f"{n:,} {word}" for word, n in sums.items() if n)
 
 

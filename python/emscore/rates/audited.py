@@ -8,6 +8,7 @@ import numpy.typing as npt
 from .arrays import Floats, Ints, added, counted, gathered, grown, nth, over
 from .bins import BINS, UNSCORED, bin_of
 from .classifier import Rates
+from .contrast import Audited
 from .definition import Definition
 from .difference import Audits, Estimates, Population, estimate
 from .judged import Finder, Judged
@@ -199,9 +200,7 @@ def audited_rates(
         )  # fmt: skip
 
     def by_line(values: Floats, weight: Floats) -> Floats:
-        out = np.zeros((lines, BINS + 1))
-        np.add.at(out, to, weight[:, None] * values)
-        return out
+        return gathered(to, weight[:, None] * values, lines)
 
     population = Population(
         by_line(sums.rows, weight), by_line(sums.u, weight * size), by_line(base, weight * size),
@@ -216,6 +215,38 @@ def audited_rates(
     rates = Rates(found.rate, found.low, found.high, none, none + lost, units)
     kept = over(np.ones(lines), added(to, weight * (rows + empty), lines))
     return rates.scaled(kept), counted(line[~judged.answered], lines), found
+
+
+def audited_side(audit: Audit, cells: Ints, definition: Definition) -> Audited:
+    """Sums up one side of every line of a comparison, as `contrast.side` does by the classifier.
+
+    Its checkpoints weigh the same, as independent samples do in a mean.
+
+    Args:
+        audit: By cell.
+        cells: The cells of each line, by checkpoint and question, int64, (lines, checkpoints,
+            questions); -1 where there is none.
+        definition: What is counted.
+
+    Returns:
+        The side; its rate is NaN where no answer was audited.
+    """
+    lines, members, _ = cells.shape
+    line, member, question = np.nonzero(cells >= 0)
+    mine = audit.take(cells[line, member, question])
+    unit = line * members + member
+    found, _, each = audited_rates(mine, unit, lines * members, definition, True, 0.95)
+    rates, n, variance, above, below = (
+        values.reshape(lines, members)
+        for values in (each.rate, found.units, each.variance, each.above, each.below)
+    )
+    units = (~np.isnan(rates)).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.nansum(rates, 1) / units
+        error = np.sqrt(np.nansum((rates - mean[:, None]) ** 2, 1) / (units - 1) / units)
+        variance = np.nansum(variance, 1) / units**2
+        above, below = (heaviest.max(1) / units for heaviest in (above, below))
+    return Audited(mean, n.sum(1), units, np.where(units > 1, error, 0), variance, above, below)
 
 
 def _share(audit: Audit, d: Floats, rows: Floats) -> Floats:

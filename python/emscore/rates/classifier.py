@@ -1,6 +1,6 @@
 """Rates from the classifier alone: counted and calibrated, by line, with their sampling error."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -160,7 +160,7 @@ def with_scorer_error(rates: Rates, half: float) -> Rates:
     down = np.sqrt((rates.rate - rates.low) ** 2 + half**2)
     up = np.sqrt((rates.high - rates.rate) ** 2 + half**2)
     low, high = np.maximum(rates.rate - down, 0), np.minimum(rates.rate + up, 1)
-    return Rates(rates.rate, low, high, rates.worst_low, rates.worst_high, rates.units)
+    return replace(rates, low=low, high=high)
 
 
 def _worst(cells: Cellwise, to: Ints, weight: Floats, lines: int) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError
+from .audited import audited_side
 from .contrast import contrast, inverted
 from .definition import (
     Definition,
@@ -20,7 +21,6 @@ from .definition import (
     require_share,
 )  # fmt: skip
 from .exact import exact_test
-from .judged_side import judged_side
 from .multiplicity import CORRECTIONS, NAMES, Correction, adjusted, chosen
 from .onset import onset
 from .panel import Judge, Panel, Unit, panel
@@ -180,7 +180,7 @@ def compare_of(
     questions = keys_in([], [question, asked])
     counts, place = rows.cells.by(keys_in(units, ["checkpoint", *questions]))
     audit = rows.audit.by(place, len(counts)) if rows.audit else None
-    judge = partial(judged_side, audit, definition=definition) if audit else None
+    judge = partial(audited_side, audit, definition=definition) if audit else None
     laid_out = panel(
         counts,
         counts.misaligned(definition.cut),

@@ -191,11 +191,15 @@ def _missing(file: Source, role: str, name: str) -> str:
     )
 
 
-def _scores(values: pa.ChunkedArray, where: str, name: str) -> Floats:
+def _numbers(values: pa.ChunkedArray, where: str, name: str) -> Floats:
     try:
-        numbers = np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)
+        return np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)
     except pa.ArrowException as error:
         raise InputError(f"{where} has {values.type} in {name}, not numbers") from error
+
+
+def _scores(values: pa.ChunkedArray, where: str, name: str) -> Floats:
+    numbers = _numbers(values, where, name)
     valid = values.is_valid().to_numpy()
     bad = valid & ~((numbers >= 0) & (numbers <= 100))
     if bad.any():
@@ -208,10 +212,7 @@ def _scores(values: pa.ChunkedArray, where: str, name: str) -> Floats:
 
 
 def _probability(values: pa.ChunkedArray, where: str) -> Floats:
-    try:
-        p = np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)
-    except pa.ArrowException as error:
-        raise InputError(f"{where} has {values.type} in {PROBABILITY}, not numbers") from error
+    p = _numbers(values, where, PROBABILITY)
     bad = ~((p > 0) & (p <= 1))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

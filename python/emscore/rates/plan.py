@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from .._emscore import InputError
 from .allocation import allocate, audits_for, equal
-from .arrays import Floats, Ints
+from .arrays import Floats, Ints, counted, nth
 from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
 from .definition import beside
@@ -174,9 +174,8 @@ def _plan(
     cells = tally.counts(walk, scorers)
     sums = sums_of(binned, len(cells))
     whole, to = cells.by(lines.by)
-    in_bin, u = np.zeros((2, len(whole), BINS + 1))
-    np.add.at(in_bin, to, sums.rows)
-    np.add.at(u, to, sums.u)
+    by_line = sums.by(to, len(whole))
+    in_bin, u = by_line.rows, by_line.u
     there = in_bin.sum(1)
     if not there.any():
         raise InputError(f"{found[0].name} has no row that could be audited")
@@ -246,12 +245,8 @@ def _picks(plan: Plan, rng: np.random.Generator) -> Ints:
 
 def _place(code: Ints, seen: Ints) -> Ints:
     """How many rows of the same code came before each; `seen` is brought up to date."""
-    order = np.argsort(code, kind="stable")
-    ordered = code[order]
-    start = np.searchsorted(ordered, ordered)
-    place = np.empty_like(code)
-    place[order] = seen[ordered] + np.arange(len(code)) - start
-    seen += np.bincount(code, minlength=len(seen))
+    place: Ints = seen[code] + nth(code, len(seen))
+    seen += counted(code, len(seen))
     return place
 
 
