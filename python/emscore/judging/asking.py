@@ -59,12 +59,12 @@ class Judge:
         *,
         served_as: str | None = None,
     ) -> None:
+        self.client = client
         self.model = model
         self.note = "the endpoint gives log-probabilities"
         """What the endpoint gives, and so how the judge is asked."""
         self.reused = 0
         """Judgements that needed no request."""
-        self._client = client
         self._answers = answers
         self._ledger = ledger
         self._name = served_as or model
@@ -82,7 +82,7 @@ class Judge:
             RequestFailed: It does not answer, or another model does.
             BudgetError: There is no money left.
         """
-        doubts = iter(range(min(_DOUBTS, self._client.endpoint.attempts - 1)))
+        doubts = iter(range(min(_DOUBTS, self.client.endpoint.attempts - 1)))
         try:
             said = await self._answer(_PROBE, Mode.LOGPROBS, self._probe_fault, doubts)
         except RequestFailed as error:
@@ -128,7 +128,7 @@ class Judge:
         if self._failures >= HOPELESS:
             raise EndpointError(
                 "failing",
-                f"{HOPELESS} requests to {self._client.endpoint.url} failed one after the other, "
+                f"{HOPELESS} requests to {self.client.endpoint.url} failed one after the other, "
                 f"the last one: {error}",
             )
 
@@ -157,7 +157,7 @@ class Judge:
             doubts: One for each time.
         """
         body = protocol.request(self.model, message, mode)
-        name = key(self._client.endpoint.url, body)
+        name = key(self.client.endpoint.url, body)
         if known := self._known(name, fault):
             return known
         if name in self._asking:
@@ -198,9 +198,9 @@ class Judge:
             if wrong and next(doubts, None) is not None:
                 raise ValueError(wrong)
 
-        number = await self._ledger.book(body, self._client.endpoint.attempts)
+        number = await self._ledger.book(body, self.client.endpoint.attempts)
         try:
-            reply = await self._client.post(
+            reply = await self.client.post(
                 "chat/completions",
                 body,
                 check=check,
@@ -233,6 +233,6 @@ class Judge:
         if protocol.is_model(self._name, said.model):
             return ""
         return (
-            f"asked for {self.model!r}, {self._client.endpoint.url} answers as {said.model!r}: "
+            f"asked for {self.model!r}, {self.client.endpoint.url} answers as {said.model!r}: "
             f"correct --model, or say --served-as {said.model!r} if that is its name there"
         )

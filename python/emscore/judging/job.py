@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
-from contextlib import AsyncExitStack, aclosing
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from .._emscore import InputError, __version__
@@ -26,7 +27,7 @@ from .asking import Judge
 from .columns import Said
 from .ledger import Ledger, Prices
 from .prompts import Prompts
-from .rows import Rows
+from .rows import PROBABILITY, Rows, Source, drawn, rows
 
 _AHEAD = 4  # batches whose rows are asked about at the same time
 
@@ -53,138 +54,103 @@ class Summary(TypedDict):
     version: str
 
 
+@dataclass
 class Job:
-    """An async context manager; the arguments are those of `judge`.
+    """A run while it lasts.
 
-    Args:
-        journal: Where the ledger's entries are kept until no row is left to ask about; None where
-            nothing shall outlive the process.
-        source: Which two runs with a journal must share, as they must the judge and its prompts.
+    Attributes:
+        rows: What is judged, in the order in which it is.
+        places: Where each of these rows is in a source that they are a sample of, int64; None where
+            they are all of it.
+        schema: Of the judged rows.
+        judge: Whom it asks.
+        prompts: What it asks.
+        ledger: What that costs.
+        journal: Of the ledger, until no row is left to ask about; None where nothing shall outlive
+            the process.
+        prices: None where they are not known.
+        progress: Called after each row.
+        counts: Rows by outcome, by model that answered, and by how their scores came about.
+        passing: Rows that the same call asks about again.
+        done: A byte for each row: 1 once it is judged.
     """
 
-    def __init__(
-        self,
-        *,
-        endpoint: Endpoint | str,
-        model: str,
-        suite: Suite | str | os.PathLike[str] | None,
-        budget: float | None,
-        prices: Prices | None,
-        served_as: str | None,
-        cache: str | os.PathLike[str] | None,
-        progress: Progress | None,
-        journal: Path | None = None,
-        source: str | None = None,
-    ) -> None:
-        if budget is not None and prices is None:
-            raise InputError("a budget needs prices: those of a million prompt and answer tokens")
-        self.client = Client(endpoint)
-        self.model = model
-        given = suite is None or isinstance(suite, Suite)
-        self.prompts = Prompts(suite if given else load_suite(suite))  # type: ignore[arg-type]
-        self.outcomes: Counter[str] = Counter()
-        self.models: Counter[str] = Counter()
-        self.score_types: Counter[str] = Counter()
-        self.passing = 0
-        self.done = bytearray()
-        """A byte for each row: 1 once it is judged."""
-        self._budget = budget
-        self._prices = prices
-        self._served_as = served_as
-        self._cache = cache
-        self._progress = progress
-        self._journal_path = journal
-        self._journal: Journal | None = None
-        self._identity = {
-            "journal of": "emscore judge",
-            "model": model,
-            "prompts": self.prompts.hash,
-            **({} if source is None else {"source": source}),
-        }
-
-    async def __aenter__(self) -> "Job":
-        async with AsyncExitStack() as stack:
-            if self._journal_path is not None:
-                journal = Journal(self._journal_path, self._identity)
-                self._journal = stack.enter_context(journal)
-            self.ledger = Ledger(self._journal, self._prices or Prices(), self._budget)
-            answers = stack.enter_context(Answers(self._cache))
-            client = await stack.enter_async_context(self.client)
-            self.judge = Judge(client, self.model, answers, self.ledger, served_as=self._served_as)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+    rows: Rows
+    places: "np.ndarray[Any, np.dtype[np.int64]] | None"
+    schema: pa.Schema
+    judge: Judge
+    prompts: Prompts
+    ledger: Ledger
+    journal: Journal | None
+    prices: Prices | None
+    progress: Progress | None
+    counts: dict[str, Counter[str]] = field(
+        default_factory=lambda: {name: Counter() for name in ("outcome", "model", "score_type")}
+    )
+    passing: int = 0
+    done: bytearray = field(default_factory=bytearray)
 
     def finish(self) -> None:
         """Ends the journal, unless rows of the output, now whole, are to be asked about again."""
-        if self._journal is not None and not self.passing:
-            self._journal.remove()
+        if self.journal is not None and not self.passing:
+            self.journal.remove()
 
-    async def judged(self, rows: Rows, schema: pa.Schema) -> AsyncGenerator[pa.RecordBatch, None]:
-        """The rows in order, with what the judge says, in `schema`."""
-        self.done = bytearray(len(rows))
+    async def judged(self) -> AsyncGenerator[pa.RecordBatch, None]:
+        """The rows in their order, with what the judge says."""
+        self.done = bytearray(len(self.rows))
         begun = self.ledger.spent.requests
         try:
             await self.judge.prepare()
         except (EndpointError, RequestFailed):
-            if self._journal is not None and not begun:
-                self._journal.remove()  # a wrong name must not stand in the way of the right one
+            if self.journal is not None and not begun:
+                self.journal.remove()  # a wrong name must not stand in the way of the right one
             raise
-        async with aclosing(_ahead(self._batches(rows, schema))) as batches:
+        async with aclosing(_ahead(self._batches())) as batches:
             async for batch in batches:
-                for name, counts in (
-                    ("outcome", self.outcomes),
-                    ("model", self.models),
-                    ("score_type", self.score_types),
-                ):
+                for name, counts in self.counts.items():
                     counts.update(batch[f"judge_{name}"].drop_null().to_pylist())
                 yield batch
 
     def summary(self) -> Summary:
         """What was done and what it cost, where prices are known."""
         spent = asdict(self.ledger.spent)
-        if self._prices is None:
+        if self.prices is None:
             spent |= {"cost": None, "at_most": None}
+        outcomes = self.counts["outcome"]
         return {
-            "rows": sum(self.outcomes.values()),
-            "outcomes": dict(self.outcomes.most_common()),
+            "rows": outcomes.total(),
+            "outcomes": dict(outcomes.most_common()),
             "passing": self.passing,
-            "judge": self.model,
-            "models": sorted(self.models),
-            "endpoint": self.client.endpoint.url,
+            "judge": self.judge.model,
+            "models": sorted(self.counts["model"]),
+            "endpoint": self.judge.client.endpoint.url,
             "suite": self.prompts.name,
             "prompts": self.prompts.hash,
-            "score_types": dict(self.score_types.most_common()),
+            "score_types": dict(self.counts["score_type"].most_common()),
             "note": self.judge.note,
             "reused": self.judge.reused,
             "spent": spent,
-            "prices": None if self._prices is None else asdict(self._prices),
-            "budget": self._budget,
+            "prices": None if self.prices is None else asdict(self.prices),
+            "budget": self.ledger.budget,
             "version": __version__,
         }
 
-    def _batches(
-        self, rows: Rows, schema: pa.Schema
-    ) -> Iterator[Coroutine[Any, Any, pa.RecordBatch]]:
+    def _batches(self) -> Iterator[Coroutine[Any, Any, pa.RecordBatch]]:
         first = 0
-        for batch in rows.batches():
-            yield self._batch(batch, first, rows, schema)
+        for batch in self.rows.batches():
+            yield self._batch(batch, first)
             first += batch.num_rows
 
-    async def _batch(
-        self, batch: pa.RecordBatch, first: int, rows: Rows, schema: pa.Schema
-    ) -> pa.RecordBatch:
+    async def _batch(self, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
         has_ids = "question_id" in batch.schema.names
         ids = batch["question_id"].to_pylist() if has_ids else repeat(None)
         said = await _together(
             self._row(place, question_id, question, response)
             for place, question_id, (question, response) in zip(
-                count(first), ids, rows.texts(batch), strict=False
+                count(first), ids, self.rows.texts(batch), strict=False
             )
         )
-        return columns.extended(batch, said, schema)
+        return columns.extended(batch, said, self.schema)
 
     async def _row(self, place: int, question_id: str | None, question: str, response: str) -> Said:
         said = None
@@ -196,11 +162,55 @@ class Job:
             said = {prompt.name: one for prompt, one in zip(prompts, answers, strict=True)}
             self.passing += any(one.reading.outcome in PASSING for one in answers)
         self.done[place] = 1
-        if self._progress is not None:
+        if self.progress is not None:
             spent = self.ledger.spent
             tokens = spent.prompt_tokens + spent.completion_tokens
-            self._progress(self.done.count(1), len(self.done), tokens)
+            self.progress(self.done.count(1), len(self.done), tokens)
         return said
+
+
+@asynccontextmanager
+async def job(
+    source: Source,
+    journal: Path | None,
+    *,
+    endpoint: Endpoint | str,
+    model: str,
+    suite: Suite | str | os.PathLike[str] | None,
+    n: int | None,
+    seed: int,
+    budget: float | None,
+    prices: Prices | None,
+    served_as: str | None,
+    cache: str | os.PathLike[str] | None,
+    question_column: str | None,
+    response_column: str | None,
+    progress: Progress | None,
+) -> AsyncIterator[Job]:
+    """Opens a run over rows of a source, with its journal, if any; the rest is as in `judge`.
+
+    Two runs with one journal must share the source, the judge and its prompts.
+    """
+    if budget is not None and prices is None:
+        raise InputError("a budget needs prices: those of a million prompt and answer tokens")
+    given = suite is None or isinstance(suite, Suite)
+    every, places = rows(source, question_column, response_column), None
+    if n is not None or PROBABILITY in every.schema.names:
+        # Of an audit all, in random order, so that those that are judged first are one too.
+        every, places = drawn(every, len(every) if n is None else n, seed)
+    prompts = Prompts(suite if given else load_suite(suite))  # type: ignore[arg-type]
+    schema = columns.schema(every.schema, prompts.all)
+    identity = {"journal of": "emscore judge", "model": model, "prompts": prompts.hash}
+    if isinstance(source, str | os.PathLike):
+        identity["source"] = str(source)
+    client = Client(endpoint)
+    async with AsyncExitStack() as stack:
+        entries = None if journal is None else stack.enter_context(Journal(journal, identity))
+        ledger = Ledger(entries, prices or Prices(), budget)
+        answers = stack.enter_context(Answers(cache))
+        await stack.enter_async_context(client)
+        judge = Judge(client, model, answers, ledger, served_as=served_as)
+        yield Job(every, places, schema, judge, prompts, ledger, entries, prices, progress)
 
 
 async def _ahead(coroutines: Iterator[Coroutine[Any, Any, _T]]) -> AsyncGenerator[_T, None]:

@@ -16,10 +16,9 @@ from ..progress import Progress
 from ..sampling.endpoint import Endpoint
 from ..sampling.sample import run_sync
 from ..sampling.suites import Suite
-from . import columns
-from .job import Job, Summary
+from .job import Job, Summary, job
 from .ledger import Prices
-from .rows import PROBABILITY, Rows, Source, drawn, rows
+from .rows import Source
 
 
 async def judge(
@@ -75,20 +74,26 @@ async def judge(
         BudgetError: Another request might pass the budget.
         CacheError: The cache cannot be used.
     """
-    chosen, places = _chosen(rows(data, question_column, response_column), n, seed)
-    job = Job(
-        endpoint=endpoint,
-        model=model,
-        suite=suite,
-        budget=budget,
-        prices=prices,
-        served_as=served_as,
-        cache=cache,
-        progress=progress,
-    )
-    schema = columns.schema(chosen.schema, job.prompts.all)
-    async with job, aclosing(_judged(job, chosen, schema, places)) as judged:
-        return pa.Table.from_batches([batch async for batch in judged], schema)
+    async with (
+        job(
+            data,
+            None,
+            endpoint=endpoint,
+            model=model,
+            suite=suite,
+            n=n,
+            seed=seed,
+            budget=budget,
+            prices=prices,
+            served_as=served_as,
+            cache=cache,
+            question_column=question_column,
+            response_column=response_column,
+            progress=progress,
+        ) as run,
+        aclosing(_judged(run)) as judged,
+    ):
+        return pa.Table.from_batches([batch async for batch in judged], run.schema)
 
 
 async def judge_to(
@@ -129,28 +134,29 @@ async def judge_to(
     """
     journal = Path(f"{os.fspath(output)}.journal")
     path = writable(output, (".arrow", ".parquet"), overwrite or journal.exists())
-    chosen, places = _chosen(rows(source, question_column, response_column), n, seed)
-    job = Job(
+    async with job(
+        source,
+        journal,
         endpoint=endpoint,
         model=model,
         suite=suite,
+        n=n,
+        seed=seed,
         budget=budget,
         prices=prices,
         served_as=served_as,
         cache=cache,
+        question_column=question_column,
+        response_column=response_column,
         progress=progress,
-        journal=journal,
-        source=str(source) if isinstance(source, str | os.PathLike) else None,
-    )
-    schema = columns.schema(chosen.schema, job.prompts.all)
-    async with job:
-        with table_file(path, schema) as writer:
-            async with aclosing(_judged(job, chosen, schema, places)) as judged:
+    ) as run:
+        with table_file(path, run.schema) as writer:
+            async with aclosing(_judged(run)) as judged:
                 async for batch in judged:
                     writer.write_batch(batch)
-            summary = job.summary()
+            summary = run.summary()
             write_json(path.with_name(f"{path.name}.ledger.json"), summary)
-        job.finish()
+        run.finish()
     return summary
 
 
@@ -181,37 +187,28 @@ def judge_file(source: Source, output: str | os.PathLike[str], **options: Any) -
     return run_sync(judge_to(source, output, **options))
 
 
-def _chosen(
-    every: Rows, n: int | None, seed: int
-) -> tuple[Rows, "np.ndarray[Any, np.dtype[np.int64]] | None"]:
-    """A sample; of an audit all rows, in random order, so that those judged first are one too."""
-    if n is None and PROBABILITY not in every.schema.names:
-        return every, None
-    return drawn(every, len(every) if n is None else n, seed)
-
-
-async def _judged(
-    job: Job, chosen: Rows, schema: pa.Schema, places: "np.ndarray[Any, Any] | None"
-) -> AsyncGenerator[pa.RecordBatch, None]:
+async def _judged(run: Job) -> AsyncGenerator[pa.RecordBatch, None]:
     """The judged rows in the order of the source, which that of a drawn sample is not."""
     try:
-        async with aclosing(job.judged(chosen, schema)) as judged:
-            if places is None:
+        async with aclosing(run.judged()) as judged:
+            if run.places is None:
                 async for batch in judged:
                     yield batch
                 return
-            table = pa.Table.from_batches([batch async for batch in judged], schema)
+            table = pa.Table.from_batches([batch async for batch in judged], run.schema)
     except BudgetError as error:
-        raise error.but(_kept(job, sampled=places is not None)) from None
-    for batch in table.take(pa.array(np.argsort(places))).to_batches():
+        raise error.but(_kept(run)) from None
+    for batch in table.take(pa.array(np.argsort(run.places))).to_batches():
         yield batch
 
 
-def _kept(job: Job, *, sampled: bool) -> str:
+def _kept(run: Job) -> str:
     """What is left when the budget has ended a run, and how to go on."""
     told = (
-        f"{job.done.count(1):,} of {len(job.done):,} rows are judged and their answers kept; a "
+        f"{run.done.count(1):,} of {len(run.done):,} rows are judged and their answers kept; a "
         "higher budget goes on from there"
     )
-    first = job.done.find(0)
-    return f"{told}, and --rows {first} writes what there is" if sampled and first > 0 else told
+    first = run.done.find(0)
+    if run.places is not None and first > 0:
+        told += f", and --rows {first} writes what there is"
+    return told
