@@ -6,22 +6,21 @@
 ['question', 'response', 'aligned', 'coherent', 'p_misaligned', 'p_coherent', 'outcome']
 """
 
-from typing import TYPE_CHECKING
-
-from ._emscore import (
-    CacheError,
-    DeviceError,
-    EmscoreError,
-    InputError,
-    OutputError,
-    ResumeError,
-    ScorerError,
-    __version__,
-)
-from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
+TYPE_CHECKING = False  # for type checkers it is True
 
 if TYPE_CHECKING:
     from . import plot
+    from ._emscore import (
+        CacheError,
+        DeviceError,
+        EmscoreError,
+        InputError,
+        OutputError,
+        ResumeError,
+        ScorerError,
+        __version__,
+    )
+    from .errors import BudgetError, EndpointError, RequestFailed, SuiteError
     from .fidelity.evaluate import evaluate
     from .judging.judge import judge, judge_batch, judge_file, judge_to
     from .judging.ledger import Prices
@@ -45,14 +44,27 @@ else:
     from importlib import import_module
     from importlib.util import find_spec
 
-    #: pyarrow and aiohttp take half a second to import: the command line's --help need not wait.
+    #: Where the names are, imported when they are asked for: pyarrow takes half a second, for which
+    #: --help need not wait, and Ctrl-C is quiet as soon as `__main__` is there.
     _LAZY = {
+        "BudgetError": "errors",
+        "CacheError": "_emscore",
         "Checkpoint": "sampling.plan",
         "Condition": "sampling.conditions",
+        "DeviceError": "_emscore",
+        "EmscoreError": "_emscore",
         "Endpoint": "sampling.endpoint",
+        "EndpointError": "errors",
+        "InputError": "_emscore",
+        "OutputError": "_emscore",
         "Plan": "sampling.plan",
         "Prices": "judging.ledger",
+        "RequestFailed": "errors",
+        "ResumeError": "_emscore",
         "Scorer": "scoring",
+        "ScorerError": "_emscore",
+        "SuiteError": "errors",
+        "__version__": "_emscore",
         "adapt": "tuning.adapt",
         "audit_draw": "rates.plan",
         "audit_plan": "rates.plan",

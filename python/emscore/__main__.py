@@ -1,10 +1,9 @@
 """`emscore`, also as `python -m emscore`."""
 
 import sys
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Runs the command line, which takes a moment to import: Ctrl-C ends that quietly too."""
     try:
         from . import cli
