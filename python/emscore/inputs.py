@@ -107,9 +107,7 @@ def _pairs(questions: Data, responses: Data) -> pa.Table:
 def _texts(name: str, values: Data) -> Data:
     """One column of text: an Arrow array, a series, or a list of strings and None."""
     _no_string(name, values)
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return values
-    if hasattr(values, "to_numpy"):  # a pandas or polars Series
+    if hasattr(values, "to_numpy"):  # an Arrow array, a pandas or polars Series
         return _array(name, values)
     values = list(values)
     for row, value in enumerate(values):
