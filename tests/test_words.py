@@ -14,7 +14,7 @@ def test_docstrings() -> None:
 def test_differences() -> None:
     line = {"difference": 0.1234, "low": -0.02, "high": 0.2}
     assert words.difference(line) == "+12.3 (−2.0 to 20.0)"
-    assert words.difference({"difference": None}) == "–"
+    assert words.difference({"difference": None}) == words.interval({"low": None}) == "–"
     assert [words.p_value(p) for p in (None, 1e-9, 0.0321)] == ["–", "<0.0001", "0.032"]
 
 

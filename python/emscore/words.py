@@ -42,11 +42,6 @@ def p_value(p: float | None) -> str:
     return "<0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
-def thousands(n: int | None) -> str:
-    """With commas."""
-    return NONE if n is None else f"{n:,}"
-
-
 def onset(line: Mapping[str, Any]) -> list[str]:
     """The onset, and the steps between which it surely is."""
     if line["onset"] is None and line["onset_by"] is None:

@@ -14,7 +14,7 @@ import vl_convert
 
 from .. import plot
 from .._emscore import __version__
-from ..words import interval, percent, thousands
+from ..words import interval, percent
 from .gallery import Gallery
 from .reading import Line, Reading
 from .sections import Section
@@ -65,7 +65,7 @@ def page(
         f"script-src {_hash(vega)} {_hash(script)}"
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"percent": percent, "interval": interval, "thousands": thousands}
+    environment.filters |= {"percent": percent, "interval": interval, "thousands": "{:,}".format}
     return environment.from_string(_own("page.html")).render(
         title=title,
         policy=policy,

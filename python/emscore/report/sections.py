@@ -16,7 +16,7 @@ from ..rates.query import Lines
 from ..rates.refusals import refusals_of
 from ..rates.rows import Rows
 from ..rates.walk import OUTCOMES
-from ..words import difference, interval, named, onset, p_value, percent, shortened, thousands
+from ..words import difference, interval, named, onset, p_value, percent, shortened
 from .gallery import BIN, Gallery
 from .reading import Line, Reading
 
@@ -343,7 +343,7 @@ def outcomes(reading: Reading) -> Section:
         Table(
             ["group", "rows", *there, "failed"],
             [
-                [line["name"], *(thousands(line[name]) for name in ("rows", *there, "failed"))]
+                [line["name"], *(f"{line[name]:,}" for name in ("rows", *there, "failed"))]
                 for line in reading.groups
             ],
         ),
