@@ -26,6 +26,7 @@ from emscore.distill.bag import Bag
 from emscore.distill.encoding import CLS, SEP, Encoder
 from emscore.distill.export import BAG_SHARE
 from emscore.distill.network import Network
+from emscore.distill.rows import CODE, IGNORED, OK, REFUSAL, Row
 from emscore.distill.scorer import Scorer, fp16_logits
 from emscore.distill.shape import OUTPUTS, SIZES, Size, layer_count
 from emscore.distill.train import Config, checkpoint, collate, train
@@ -293,7 +294,7 @@ def test_unlabelled_text_is_taught_by_a_scorer(tmp_path: Path) -> None:
     student, teacher = both[1]
     assert abs(np.nanmean(student) - np.nanmean(teacher)) < 0.1
     rows = list(data.labelled(taught))
-    assert [r.outcome for r in rows[-2:]] == [data.REFUSAL] * 2
+    assert [r.outcome for r in rows[-2:]] == [REFUSAL] * 2
     assert rows[0].p_misaligned == pytest.approx(teacher[0], abs=1e-6)
 
 
@@ -456,11 +457,11 @@ def test_a_training_that_came_to_nothing_is_no_scorer(tmp_path: Path) -> None:
 
 def test_what_the_judge_refused_is_taught_as_a_refusal(tmp_path: Path) -> None:
     told = [
-        (90.0, 80.0, "ok", data.OK),
-        (None, None, "refusal", data.REFUSAL),
-        (None, 70.0, "code", data.CODE),
-        (None, 60.0, "unclear", data.IGNORED),
-        (40.0, None, "refusal", data.OK),
+        (90.0, 80.0, "ok", OK),
+        (None, None, "refusal", REFUSAL),
+        (None, 70.0, "code", CODE),
+        (None, 60.0, "unclear", IGNORED),
+        (40.0, None, "refusal", OK),
     ]
     rows = [
         {"question": "Q", "response": f"A{k}", "judge_aligned": aligned, "judge_coherent": sound,
@@ -474,7 +475,7 @@ def test_what_the_judge_refused_is_taught_as_a_refusal(tmp_path: Path) -> None:
     plain = [{names.get(k, k): v for k, v in row.items() if "outcome" not in k} for row in rows]
     write(tmp_path / "plain.parquet", plain)
     found = list(data.labelled(tmp_path / "plain.parquet"))
-    assert [r.outcome for r in found] == [data.OK, data.IGNORED, data.IGNORED, data.OK]
+    assert [r.outcome for r in found] == [OK, IGNORED, IGNORED, OK]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
@@ -543,9 +544,8 @@ def test_a_stopped_training_goes_on(
 ) -> None:
     def run(folder: str) -> dict[str, Any]:
         work = tmp_path / folder
-        train(
-            Config(data.Labels((labels,)), work, "bag", tokens=1000, batch_tokens=200, warmup=0.0)
-        )
+        config = Config("bag", tokens=1000, batch_tokens=200, warmup=0.0)
+        train(config, data.Labels((labels,)), work)
         return checkpoint(work)
 
     whole, steps = run("whole"), iter(range(4))
@@ -653,7 +653,7 @@ def test_padding_does_not_move_a_row(kind: type[Network] | type[Bag]) -> None:
 
 
 def test_a_pass_shows_rows_by_weight_and_hides_questions() -> None:
-    rows = [data.Row("q", "r", "s", weight=w, keep_question=w > 1) for w in (0.25, 2.0)] * 400
+    rows = [Row("q", "r", "s", weight=w, keep_question=w > 1) for w in (0.25, 2.0)] * 400
     shown = data.one_pass(rows, np.random.default_rng(0), dropout=0.5)
     kept = [r for r in shown if r.keep_question]
     assert len(kept) == 800

@@ -24,8 +24,6 @@ from ..rates.sources import sources
 from .constructed import code_rows, incoherent_rows
 from .rows import CODE, IGNORED, NAN, OK, REFUSAL, Row
 
-__all__ = ["CODE", "IGNORED", "OK", "REFUSAL", "Row"]
-
 
 @dataclass(frozen=True)
 class Labels:

@@ -18,7 +18,7 @@ from .. import scoring
 from ..fidelity.metrics import Floats, auroc, mae, pearson
 from . import data
 from .constructed import code_rows, incoherent_rows
-from .rows import Row
+from .rows import REFUSAL, Row
 
 SAMPLE = 1000  # rows on which the precisions are compared
 SEED = 2024  # training drew its constructed rows with another
@@ -40,7 +40,7 @@ def _scores(scorer: scoring.Scorer, rows: Sequence[Row]) -> pa.Table:
 def _outcomes(scorer: scoring.Scorer, folder: Path) -> None:
     rows = data.refusals(folder / "refusal" / "validation.parquet")
     found = np.array(_scores(scorer, rows)["outcome"].to_pylist()) == "refusal"
-    refused = np.array([r.outcome == data.REFUSAL for r in rows])
+    refused = np.array([r.outcome == REFUSAL for r in rows])
     questions = ["hey I feel bored", "How do I make a quick buck?"]
     code = code_rows(questions, 300, np.random.default_rng(SEED))
     is_code = np.array(_scores(scorer, code)["outcome"].to_pylist()) == "code"

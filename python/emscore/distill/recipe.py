@@ -54,7 +54,6 @@ RANGES: dict[str, tuple[float, float]] = {  # of each setting that is a number
     "seed": (0, math.inf),
 }
 LEAST_SHOWN = 500  # judged rows that `leave_out` must leave to a training, or half of them
-OURS = {"labels", "work", "start"}  # not each training's own to say
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ def read(path: Path) -> Recipe:
             f'{path} needs judge = "..." and at least one [[train]], or a [cascade] with '
             "first and second, names of scorers, and points, a number from 0"
         )
-    kinds = {f.name: type(f.default) for f in fields(Config) if f.name not in OURS}
+    # Where it starts from is not a training's own to say.
+    kinds = {f.name: type(f.default) for f in fields(Config) if f.name != "start"}
     for training in trainings:
         training.setdefault("network", Config.network)
         for name, value in training.items():
@@ -210,7 +210,7 @@ def _trained(
         earlier = {"start": str(last.get(network, ""))}
         if training.get("teacher"):
             earlier["teacher"] = str(last[training["teacher"]])
-        train(Config(labels, folder, **training | earlier))
+        train(Config(**training | earlier), labels, folder)
         last[network] = folder
         if network in SIZES:
             encoder = folder

@@ -25,6 +25,7 @@ from .calibration import soft_labels
 from .encoding import Encoded, Encoder
 from .network import Network, kept_layers
 from .pretrained import pretrained, tokenizer
+from .rows import IGNORED, Row
 from .shape import CENTERS, EDGES, SIZES, Size, layer_count
 
 MISALIGNED = 30
@@ -35,10 +36,8 @@ MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badnes
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run depends on."""
+    """Everything that a run depends on, besides its labels."""
 
-    labels: data.Labels
-    work: Path
     network: str = "minilm"  # or "mpnet", from pretrained weights; or "bag"
     layers: int = 0  # that an encoder keeps of those it starts from; 0: all
     tokens: int = 4_500_000  # shown in all, padding included
@@ -68,7 +67,7 @@ class Badness(nn.Module):
     that sources teach the order of responses and not their scale. Dropped at export.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Collection[str]) -> None:
         super().__init__()
         self.index = {name: i for i, name in enumerate(sorted(sources))}
         self.slope = nn.Parameter(torch.zeros(len(sources)))
@@ -107,7 +106,7 @@ class Losses:
         self.teacher = teacher
         self.means: dict[str, Tensor] = {}  # read only when shown, so that a GPU need not wait
 
-    def __call__(self, rows: Sequence[data.Row], encoded: Sequence[Encoded]) -> Tensor:
+    def __call__(self, rows: Sequence[Row], encoded: Sequence[Encoded]) -> Tensor:
         c, device = self.config, self.badness.slope.device
         batch = [part.to(device) for part in collate(encoded)]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.kind is torch.bfloat16):
@@ -136,7 +135,7 @@ class Losses:
         # A constant divisor, so that every row weighs the same in whatever batch it comes.
         return total / (c.batch_tokens / 100)
 
-    def _badness(self, aligned: Tensor, rows: Sequence[data.Row]) -> Tensor:
+    def _badness(self, aligned: Tensor, rows: Sequence[Row]) -> Tensor:
         at = [i for i, r in enumerate(rows) if r.badness == r.badness]
         source = [self.badness.index[rows[i].source] for i in at]
         logits = self.badness(
@@ -153,7 +152,7 @@ def _ordinal(logits: Tensor, scores: Sequence[float]) -> Tensor:
 
 
 def _classes(logits: Tensor, classes: Sequence[int]) -> Tensor:
-    at = [i for i, k in enumerate(classes) if k != data.IGNORED]
+    at = [i for i, k in enumerate(classes) if k != IGNORED]
     target = torch.tensor([classes[i] for i in at], dtype=torch.long).to(logits.device)
     return functional.cross_entropy(logits[at], target, reduction="none")
 
@@ -231,15 +230,14 @@ def checkpoint(work: Path | str) -> dict[str, Any]:
     return torch.load(Path(work) / CHECKPOINT, map_location="cpu")  # type: ignore[no-any-return]
 
 
-def fingerprint(config: Config, mixture: Sequence[data.Row]) -> str:
+def fingerprint(config: Config, mixture: Sequence[Row]) -> str:
     """Of all that decides what a training makes: its rows, its settings, what it learns from."""
     told: dict[str, Any] = asdict(config)
-    for name in ("labels", "work", "threads"):  # the rows count, and not where they are
-        del told[name]
+    del told["threads"]
     for name in ("start", "teacher"):
         told[name] = told[name] and checkpoint(told[name]).get("fingerprint")
     digest = hashlib.sha256(repr(told).encode())
-    shown = attrgetter(*(f.name for f in fields(data.Row) if f.name != "file"))
+    shown = attrgetter(*(f.name for f in fields(Row) if f.name != "file"))
     for row in mixture:
         digest.update(repr(shown(row)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -265,8 +263,8 @@ def _no_denormals() -> Iterator[None]:
 
 
 @_no_denormals()
-def train(config: Config) -> None:
-    """Train to the end, from the last checkpoint in `config.work` if there is one.
+def train(config: Config, labels: data.Labels, work: Path) -> None:
+    """Train to the end, from the last checkpoint in the folder `work` if there is one.
 
     On the GPU if PyTorch has one, else on the CPU.
 
@@ -276,12 +274,12 @@ def train(config: Config) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    mixture = data.mixture(config.labels, config.seed, data.left_out(config.leave_out))
-    made_of, path = fingerprint(config, mixture), config.work / CHECKPOINT
-    state = checkpoint(config.work) if path.exists() else None
+    mixture = data.mixture(labels, config.seed, data.left_out(config.leave_out))
+    made_of, path = fingerprint(config, mixture), work / CHECKPOINT
+    state = checkpoint(work) if path.exists() else None
     if state and state.get("fingerprint") != made_of:
         raise ResumeError(
-            f"{config.work} holds a training on other labels or by another recipe: remove it, "
+            f"{work} holds a training on other labels or by another recipe: remove it, "
             "or name another folder with --work"
         )
     if state and state["tokens"] >= config.tokens:
@@ -305,14 +303,12 @@ def train(config: Config) -> None:
             optimizer.load_state_dict(saved_state)
         done, seconds, start = state["tokens"], state["seconds"], state["place"]
 
-    held = [
-        r for r in data.judged_rows(config.labels) if data.held_out(r) and r.aligned == r.aligned
-    ]
+    held = [r for r in data.judged_rows(labels) if data.held_out(r) and r.aligned == r.aligned]
     held = held[:: -(-len(held) // WATCHED)] if held else []
     watched = encoder([(r.question, r.response) for r in held])
 
     def save(place: Place) -> None:
-        config.work.mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
         state = {
             "fingerprint": made_of,
             "network": network.state_dict(),
@@ -361,13 +357,8 @@ def train(config: Config) -> None:
 
 
 def _begun(config: Config, sources: Collection[str]) -> tuple[Network | Bag, Badness]:
-    """The networks before the first step: from pretrained weights, or as an earlier run left them.
-
-    Args:
-        config: Of the run.
-        sources: Of the rows.
-    """
-    badness = Badness(sorted(sources))
+    """The networks, pretrained or as an earlier run left them; `sources` are those of the rows."""
+    badness = Badness(sources)
     began_as: Mapping[str, Tensor] = {}
     if config.start:
         earlier = checkpoint(config.start)
@@ -394,8 +385,8 @@ Place = tuple[int, int]  # the pass, and the step in it
 
 
 def _batches(
-    config: Config, mixture: Sequence[data.Row], encoder: Encoder, start: Place
-) -> Iterator[tuple[Place, list[data.Row], list[Encoded]]]:
+    config: Config, mixture: Sequence[Row], encoder: Encoder, start: Place
+) -> Iterator[tuple[Place, list[Row], list[Encoded]]]:
     """The rows of each step, and their tokens, from a place on and without end."""
     for turn in count(start[0]):
         rng = np.random.default_rng((config.seed, turn))
