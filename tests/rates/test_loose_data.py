@@ -241,6 +241,17 @@ def test_scores_of_a_row_that_has_none_are_told() -> None:
         emscore.rates(table)
 
 
+def test_an_audit_is_found_by_checkpoints_of_another_name() -> None:
+    rows = [*answers("a", 4, 8), *answers("b", 1, 8)]
+    judged = [row | {"judge_aligned": row["aligned"], "judge_coherent": 90.0} for row in rows]
+    table = pa.Table.from_pylist(judged)
+    found = emscore.rates(table, audit=table, audit_uniform=True, by="checkpoint")
+    table = table.rename_columns({"checkpoint": "model"})
+    same = emscore.rates(table, audit=table, audit_uniform=True, by="model")
+    for name in ("estimator", "rate", "low", "high"):
+        assert same[name].equals(found[name])
+
+
 def test_an_audit_counts_once() -> None:
     table = scored(600, judge=True)
     rows = table.filter(pa.array([word == "ok" for word in table["outcome"].to_pylist()]))

@@ -131,9 +131,9 @@ def read_judged(
     """
     files = ordinary(sources(audit))
     first, scored = files[0], like[0]
-    texts = {"response", "question", *ALIASES["response"], *ALIASES["question"]}
-    more = dict.fromkeys(name for name in ("checkpoint", *by) if name not in texts)
-    roles = ["response", "question", *more]
+    role_of = {scored.column(role): role for role in ALIASES}  # "model" is the checkpoint
+    wanted = ("response", "question", "checkpoint", *by)
+    roles = list(dict.fromkeys(role_of.get(name, name) for name in wanted))
     shared = [role for role in roles if first.column(role) and scored.column(role)]
     for role in roles[:2]:
         if role not in shared:
@@ -153,8 +153,8 @@ def read_judged(
             if name not in file.columns:
                 raise InputError(_missing(file, role, name))
         names = [*(str(file.column(role)) for role in shared), *columns.values()]
-        batches = [_numbered(b) for b in file.batches(names)]
-        tables.extend(batches)
+        for batch in file.batches(list(dict.fromkeys(names))):  # two roles may be in one column
+            tables.append(pa.table({str(at): batch[name] for at, name in enumerate(names)}))
     if not sum(table.num_rows for table in tables):
         raise InputError(f"{first.name} has no rows: there is no audit in it")
     rows = pa.concat_tables(tables, promote_options="permissive")
@@ -171,11 +171,6 @@ def read_judged(
     probability = np.ones(len(keys)) if uniform else _probability(at["probability"], first.name)
     return Judged(first.name, keys, tuple(shared), scores["aligned"], scores["coherent"],
                   probability, answered)  # fmt: skip
-
-
-def _numbered(batch: pa.RecordBatch) -> pa.Table:
-    """Its columns under their numbers, since two roles may be in one column."""
-    return pa.table({str(at): column for at, column in enumerate(batch.columns)})
 
 
 def _missing(file: Source, role: str, name: str) -> str:
