@@ -64,6 +64,13 @@ def test_unusable_scores(case: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.jsonl", "a.csv"])
+def test_an_empty_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"{re.escape(name)} is empty"):
+        emscore.rates(tmp_path / name)
+
+
 def test_a_column_to_divide_by_that_is_not_there() -> None:
     with pytest.raises(InputError, match="no column 'step' to divide by; its columns are"):
         emscore.rates(scored(100), by=["step"])
