@@ -103,16 +103,6 @@ def test_what_a_request_holds() -> None:
         ({"conditions": [Condition("c"), Condition("c", "x")]}, "'c' is given twice"),
         ({"parameters": {"model": "other"}}, "model cannot be a parameter"),
         ({"template": "Q:"}, "has no {prompt}"),
-    ],
-)
-def test_what_cannot_be_planned(wrong: dict[str, object], told: str) -> None:
-    with pytest.raises(emscore.SuiteError, match=told):
-        Plan(suite((1, 1)), **{"checkpoints": [Checkpoint("m")], **wrong})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
         ({"parameters": {"max_tokens": "abc"}}, "max_tokens must be a number from 1 on"),
         ({"parameters": {"max_completion_tokens": 2.5}}, "max_completion_tokens must be a number"),
         ({"parameters": {"seed": "7"}}, "seed must be a whole number"),
@@ -123,6 +113,6 @@ def test_what_cannot_be_planned(wrong: dict[str, object], told: str) -> None:
         ({"conditions": [Condition("a", prefix="\ud83d")]}, "cannot be sent as JSON"),
     ],
 )
-def test_what_no_request_can_hold(wrong: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_planned(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(emscore.SuiteError, match=told):
-        Plan(suite((1, 1)), [Checkpoint("m")], **wrong)
+        Plan(suite((1, 1)), **{"checkpoints": [Checkpoint("m")], **wrong})
