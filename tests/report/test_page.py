@@ -305,6 +305,15 @@ def test_checkpoints_of_like_names_are_told_apart(tmp_path: Path) -> None:
     assert "…2/its-last-checkpoint" in drawn
 
 
+def test_questions_without_ids_may_be_long(tmp_path: Path) -> None:
+    table = sweep(1)
+    texts = [f"{text} Say so in as many words as it takes to be clear to all who ask" for text in
+             table["question_id"].to_pylist()]  # fmt: skip
+    table = table.set_column(table.column_names.index("question"), "question", pa.array(texts))
+    emscore.report_file(table.drop_columns(["question_id"]), tmp_path / "report.html")
+    assert '<section id="questions"' in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_groups_of_several_checkpoints_have_one_rate_on_the_whole_page(tmp_path: Path) -> None:
     """Checkpoints are the units, of rates and refusals, also where one answered more often."""
     table = pa.concat_tables(

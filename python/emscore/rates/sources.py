@@ -59,7 +59,8 @@ class Source:
 
     def column(self, role: str) -> str | None:
         """The column that plays a role (checkpoint, question, response, or any name), if any."""
-        names = (role, *ALIASES.get(role, ()))
+        told = (self.schema.metadata or {}).get(f"emscore.{role}_column".encode(), b"").decode()
+        names = (told, role, *ALIASES.get(role, ()))
         return next((name for name in names if name in self.columns), None)
 
     def require_one(self, names: Sequence[str]) -> None:

@@ -88,12 +88,9 @@ def questions(reading: Reading) -> Section | None:
     most = [name for name, _ in rows.most_common(MOST_QUESTIONS)]
     most = [name for name in most if rows[name] >= rows[most[0]] / 10]
     short = shortened(most, 60)
-    kept = [
-        line | {"question": short[line[reading.question]]}
-        for line in reading.drawn(lines)
-        if line[reading.question] in most
-    ]
+    kept = [line for line in reading.drawn(lines) if line[reading.question] in most]
     kept.sort(key=lambda line: most.index(line[reading.question]))
+    kept = [line | {"question": short[line[reading.question]]} for line in kept]
     of = f" These are the {len(most)} with the most answers of {len(rows):,}."
     chart = plot.dots(kept, y="question", series="group", order=reading.shown_short)
     return Section(

@@ -62,6 +62,14 @@ impl Texts {
 }
 
 impl Columns {
+    /// The columns of question and response that are texts, not chats, by their role.
+    pub fn texts_named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [("question", &self.question), ("response", &self.response)]
+            .into_iter()
+            .filter(|(_, column)| column.kind == Some(Kind::Text))
+            .map(|(role, column)| (role, column.name.as_str()))
+    }
+
     /// Finds the columns in `schema`.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl Plan {
         for (what, keys) in columns.keys() {
             source.check_text(what, keys)?;
         }
-        let (schema, kept) = output_schema(engine, &source.schema, options)?;
+        let (schema, kept) = output_schema(engine, &source.schema, &columns, options)?;
         engine.require_whole()?;
         let open =
             |folder: &PathBuf| Cache::open(folder, engine.scorer().id(), engine.precision().role());
@@ -66,6 +66,7 @@ impl Plan {
 fn output_schema(
     engine: &Engine,
     input: &SchemaRef,
+    columns: &Columns,
     options: &Options,
 ) -> Result<(SchemaRef, Vec<usize>)> {
     let scorer = engine.scorer();
@@ -105,6 +106,10 @@ fn output_schema(
         ("coherent_above", thresholds.coherent.to_string()),
     ] {
         metadata.insert(format!("emscore.{}{name}", options.prefix), value);
+    }
+    // Whoever reads the scores looks for the texts, under whatever name.
+    for (role, name) in columns.texts_named() {
+        metadata.insert(format!("emscore.{role}_column"), name.to_string());
     }
     Ok((Arc::new(Schema::new_with_metadata(fields, metadata)), kept))
 }
