@@ -101,10 +101,12 @@ def shortened(names: Iterable[Any], width: int = 32) -> dict[Any, str]:
         heads, starts = (enough // 2, enough // 4, 1), (0, len(words), len(alike))
         for head, begun in product(heads, starts):
             rest = "…" * bool(begun)
-            short = {
-                name: cut(rest + text[begun:] if text in long else text, enough, head)
-                for name, text in texts.items()
-            }
-            if len({*short.values()}) == len({*texts.values()}):
-                return short
+            short: dict[str, str] = {}  # text by name, until two are alike
+            for text in {*texts.values()}:
+                told = cut(rest + text[begun:] if text in long else text, enough, head)
+                if short.setdefault(told, text) != text:
+                    break
+            else:
+                of = {text: told for told, text in short.items()}
+                return {name: of[text] for name, text in texts.items()}
     return texts
