@@ -192,10 +192,15 @@ def test_the_card_has_to_be_that_of_the_scorer(run: Run, judged: Path, tmp_path:
     assert "is the card of the scorer 0123456789abcdef" in result.stderr
 
 
-def test_what_cannot_be_read_or_written_is_said_before_the_work(run: Run, judged: Path) -> None:
+def test_what_cannot_be_read_or_written_is_said_before_the_work(
+    run: Run, judged: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.html").write_text("a page of mine")
     plain = ("evaluate", scorers.tiny(), judged, "--replicates", "0")
     for arguments, status, says in (
         (("--html", "no/card.html"), 4, "there is no folder no"),
+        (("--html", judged), 4, "has to end in .html or .htm"),
+        (("--html", "mine.html"), 4, "mine.html exists; name another file, or allow"),
         (("--by", "colour"), 3, "no column 'colour'"),
         (("--judge-again", "none.parquet"), 3, "none.parquet cannot be read"),
     ):
@@ -256,7 +261,7 @@ def test_a_value_called_all_is_not_all_of_them(run: Run, tmp_path: Path) -> None
 def test_no_examples_is_no_text_at_all(run: Run, judged: Path, tmp_path: Path) -> None:
     for examples, there in (("1", True), ("0", False)):
         how = ("evaluate", scorers.tiny(), judged, *QUICK, "--examples", examples)
-        for result in (run(*how, "--html", "card.html"), run(*how, "--json")):
+        for result in (run(*how, "--html", "card.html", "--overwrite"), run(*how, "--json")):
             assert result.returncode == 0, result.stderr
             assert ("What about" in result.stdout) is there
         assert ("What about" in (tmp_path / "card.html").read_text()) is there

@@ -50,12 +50,14 @@ from .options import device_options, judged_options
 )
 @device_options
 @click.option("--html", metavar="FILE", help="Write the card as a page with plots.")
+@click.option("--overwrite", is_flag=True, help="Replace a page that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors and the check.")
 def evaluate(
     scorer: str,
     labelled: tuple[str, ...],
     html: str | None,
+    overwrite: bool,
     as_json: bool,
     quiet: bool,
     **how: Any,
@@ -81,7 +83,7 @@ def evaluate(
     from .progress import progress
 
     if html:
-        writable(html, overwrite=True)
+        writable(html, (".html", ".htm"), overwrite)
         try:
             from ..fidelity.page import page
         except ModuleNotFoundError as error:
