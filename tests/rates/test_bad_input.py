@@ -203,6 +203,13 @@ def test_an_audit_is_not_drawn_from_an_audit_or_a_stream() -> None:
         emscore.audit_draw(table.to_reader(), rows=90)
 
 
+@pytest.mark.parametrize("role", ["question", "response"])
+def test_an_audit_that_could_not_be_found_again_is_not_drawn(role: str) -> None:
+    table = scored(300).rename_columns({role: "text"})
+    with pytest.raises(InputError, match=f"no column {role} .*, by which audits are found"):
+        emscore.audit_draw(table, rows=90)
+
+
 def test_an_audit_is_not_drawn_from_the_standard_input(tmp_path: Path, run: Run) -> None:
     table = scored(400)
     with pa.ipc.new_stream(tmp_path / "rows.arrows", table.schema) as stream:

@@ -135,13 +135,8 @@ def read_judged(
     wanted = ("response", "question", "checkpoint", *by)
     roles = list(dict.fromkeys(role_of.get(name, name) for name in wanted))
     shared = [role for role in roles if first.column(role) and scored.column(role)]
-    for role in roles[:2]:
-        if role not in shared:
-            where = scored if first.column(role) else first
-            raise InputError(
-                f"{where.name} has no column {role} (or {', '.join(ALIASES[role])}), by which "
-                f"audits are found among scored rows; its columns are {', '.join(where.columns)}"
-            )
+    for file in (first, scored):
+        require_texts(file)
     columns = {"aligned": prefix + "aligned", "coherent": prefix + "coherent"}
     if not uniform:
         columns["probability"] = PROBABILITY
@@ -171,6 +166,20 @@ def read_judged(
     probability = np.ones(len(keys)) if uniform else _probability(at["probability"], first.name)
     return Judged(first.name, keys, tuple(shared), scores["aligned"], scores["coherent"],
                   probability, answered)  # fmt: skip
+
+
+def require_texts(file: Source) -> None:
+    """Checks that audited rows can be told by their texts.
+
+    Raises:
+        InputError: There are no columns of question and response.
+    """
+    for role in ("response", "question"):
+        if not file.column(role):
+            raise InputError(
+                f"{file.name} has no column {role} (or {', '.join(ALIASES[role])}), by which "
+                f"audits are found among scored rows; its columns are {', '.join(file.columns)}"
+            )
 
 
 def _missing(file: Source, role: str, name: str) -> str:

@@ -13,7 +13,7 @@ from .arrays import Floats, Ints, counted, nth
 from .audited import Binned, Sums, sums_of
 from .bins import BINS, LABELS, bin_of
 from .definition import beside
-from .judged import PROBABILITY
+from .judged import PROBABILITY, require_texts
 from .query import Query
 from .requests import ordinary
 from .scan import Tally, identities
@@ -129,10 +129,13 @@ def audit_draw(scored: Scored, *, seed: int = 0, prefix: str = "", **plan: Any) 
         and at most 1) and audit_stratum.
 
     Raises:
-        InputError: As in `audit_plan`; or the rows cannot be read twice.
+        InputError: As in `audit_plan`; or the rows cannot be read twice, or have no texts, by which
+            the judge's answers are found among them again.
     """
     found = ordinary(sources(scored))
     require_files(found, "an audit is drawn")
+    for source in found:
+        require_texts(source)
     made = _plan(found, prefix=prefix, **plan)
     picks = _picks(made, np.random.default_rng(seed))
     walk = Walk(made.keys, prefix)
