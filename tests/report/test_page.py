@@ -246,6 +246,13 @@ def test_many_checkpoints_under_two_conditions(tmp_path: Path, open_page: Open) 
     assert {row[at] for row in shown(page)} == {"plain", "trigger"}
 
 
+def test_conditions_of_one_checkpoint_without_a_name(tmp_path: Path, open_page: Open) -> None:
+    emscore.report_file(sweep(1).drop_columns(["group", "checkpoint"]), tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    names = page.locator("#rates tbody th").all_inner_texts()
+    assert sorted(names) == ["plain", "trigger"]
+
+
 def test_rows_without_a_condition_stand_beside_plain_ones(tmp_path: Path) -> None:
     table = sweep(1, 10)
     names = ["" if row % 2 else name for row, name in enumerate(table["condition"].to_pylist())]

@@ -147,12 +147,12 @@ class Reading:
         return " · ".join(told) or ("all" if not self.by else "–")
 
     def _by(self) -> list[str]:
-        for first in ("group", "checkpoint"):
-            if first in self.there and len(set(self.cells.keys[first])) <= MOST_GROUPS:
-                break
-        else:
-            return []
-        return [first, *(["condition"] if "condition" in self.there else [])]
+        few = [
+            name
+            for name in ("group", "checkpoint")
+            if name in self.there and len(set(self.cells.keys[name])) <= MOST_GROUPS
+        ]
+        return [*few[:1], *(["condition"] if "condition" in self.there else [])]
 
 
 def keys(counts: Counts, by: Sequence[str]) -> Iterable[tuple[Any, ...]]:

@@ -159,7 +159,8 @@ def trajectory(reading: Reading) -> Section | None:
 def conditions(reading: Reading) -> list[Section]:
     """What each condition changes."""
     unit = reading.unit
-    lines = reading.counted([unit, "condition"]) if "condition" in reading.there else []
+    both = {unit, "condition"} <= set(reading.there)
+    lines = reading.counted([unit, "condition"]) if both else []
     asked = Counter(line[unit] for line in lines)
     lines = [line for line in lines if asked[line[unit]] > 1]
     several = list(dict.fromkeys(line[unit] for line in lines))
