@@ -208,6 +208,10 @@ def test_an_audit_that_could_not_be_found_again_is_not_drawn(role: str) -> None:
     table = scored(300).rename_columns({role: "text"})
     with pytest.raises(InputError, match=f"no column {role} .*, by which audits are found"):
         emscore.audit_draw(table, rows=90)
+    parts = pa.array([[{"text": "an answer"}]] * len(table))
+    table = table.set_column(table.column_names.index("text"), role, parts)
+    with pytest.raises(InputError, match=f"has list.* in {role}, not texts, by which audits"):
+        emscore.audit_draw(table, rows=90)
 
 
 def test_an_audit_is_not_drawn_from_the_standard_input(tmp_path: Path, run: Run) -> None:

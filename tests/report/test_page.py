@@ -253,6 +253,15 @@ def test_conditions_of_one_checkpoint_without_a_name(tmp_path: Path, open_page: 
     assert sorted(names) == ["plain", "trigger"]
 
 
+def test_conditions_may_be_numbers(tmp_path: Path) -> None:
+    table = sweep(1, 10)
+    numbers = [int(name == "plain") for name in table["condition"].to_pylist()]
+    table = table.set_column(table.column_names.index("condition"), "condition", pa.array(numbers))
+    emscore.report_file(table, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(condition-.*?)"', text) == ["condition-0"]
+
+
 def test_rows_without_a_condition_stand_beside_plain_ones(tmp_path: Path) -> None:
     table = sweep(1, 10)
     names = ["" if row % 2 else name for row, name in enumerate(table["condition"].to_pylist())]

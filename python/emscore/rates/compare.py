@@ -142,7 +142,7 @@ def compare(
     if by is None:
         has_group = all(source.column("group") for source in found)
         by = "group" if over and has_group else "checkpoint"
-    units = keys_in([by], ["condition" if condition else None, over])
+    units = keys_in([by], ["condition" if condition is not None else None, over])
     asked = question_key(found, question_column, units)
     has_condition = all(source.column("condition") for source in found)
     keys = keys_in(units, ["checkpoint", asked, "condition" if has_condition else None])
@@ -174,7 +174,7 @@ def compare_of(
         InputError: There are no rows, no such name, or no question that both sides answered.
     """
     rows.require_some()
-    units = keys_in([by], ["condition" if condition else None, over])
+    units = keys_in([by], ["condition" if condition is not None else None, over])
     # The same question asked in another way is another question.
     asked = "condition" if condition is None and "condition" in rows.cells.keys else None
     questions = keys_in([], [question, asked])

@@ -172,13 +172,19 @@ def require_texts(file: Source) -> None:
     """Checks that audited rows can be told by their texts.
 
     Raises:
-        InputError: There are no columns of question and response.
+        InputError: There are no columns of question and response, or they hold no texts.
     """
     for role in ("response", "question"):
-        if not file.column(role):
+        name = file.column(role)
+        if name is None:
             raise InputError(
                 f"{file.name} has no column {role} (or {', '.join(ALIASES[role])}), by which "
                 f"audits are found among scored rows; its columns are {', '.join(file.columns)}"
+            )
+        if pa.types.is_nested(file.kind(name)):
+            raise InputError(
+                f"{file.name} has {file.kind(name)} in {name}, not texts, by which audits are "
+                "found among scored rows"
             )
 
 
