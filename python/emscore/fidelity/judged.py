@@ -24,6 +24,7 @@ from ..rates.sources import Source
 from ..scoring import Scorer
 from ..summary import Summary
 from ..texts import CHAT, is_chat, turns
+from ..words import cut
 from .metrics import Bools, Floats
 
 PREFIX = "scorer_"  # of the scorer's columns, beside the judge's
@@ -295,7 +296,7 @@ def numbers(table: pa.Table, name: str, first: int = 0) -> Floats:
     try:
         values = pc.cast(column, pa.float64()).to_numpy()
     except pa.ArrowInvalid as error:
-        word = str(error).partition("'")[2].rpartition("'")[0]  # that could not be parsed
+        word = cut(str(error).partition("'")[2].rpartition("'")[0])  # that could not be parsed
         raise InputError(
             f"the column {name!r} holds {word!r}, which is no score: make it null where there is "
             "none"
