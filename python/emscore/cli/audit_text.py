@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ..rates.bins import LABELS
 from .rates_text import SHOWN, percent
-from .table import indented, label, table
+from .table import described, label, table
 
 
 def plan(found: pa.Table, confidence: float, price: float) -> str:
@@ -42,7 +42,7 @@ def plan(found: pa.Table, confidence: float, price: float) -> str:
         "is right; the interval that comes of it holds whatever the classifier is worth",
         "cost": f"at ${price:g} a judged row",
     }
-    shown.append("\n".join(indented(f"{name:12}", text) for name, text in facts.items()))
+    shown.append(described(facts))
     return "\n\n".join(shown)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..fidelity.judged import in_words
-from .table import indented, table
+from .table import described, indented, table
 
 if TYPE_CHECKING:
     from ..fidelity.drift import Drift
@@ -58,7 +58,7 @@ def heading(card: dict[str, Any]) -> str:
         "rows": f"{rows['measured']:,}" + (f"; left out: {left}" if left else ""),
         "judge in": ", ".join(card["judge_columns"]),
     }
-    return "\n".join(indented(f"{name:10}", value) for name, value in told.items())
+    return described(told, 10)
 
 
 def slices(card: dict[str, Any]) -> list[str]:
@@ -178,7 +178,7 @@ def meaning(card: dict[str, Any]) -> str:
         "--resample says; the error over checkpoints draws these; no interval where all resamples "
         "agree",
     }
-    return "\n".join(indented(f"{name:12}", value) for name, value in told.items())
+    return described(told)
 
 
 def drift(found: Drift) -> str:
@@ -189,7 +189,7 @@ def drift(found: Drift) -> str:
         "tested on": f"{found['rows']:,} rows, {how}",
         "p-values": f"shift {found['shift']:.2g}, noise {found['noise']:.2g}; alarm below 0.005",
     }
-    return "\n".join(indented(f"{name:12}", value) for name, value in told.items())
+    return described(told)
 
 
 def interval(value: Sequence[float] | None, name: str) -> str:

@@ -9,7 +9,7 @@ from ..rates.compare import told
 from ..rates.gate import Gate
 from ..words import difference, p_value
 from .rates_text import SHOWN, interval, notes, percent
-from .table import indented, label, table
+from .table import described, indented, label, table
 
 Line = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def differences(found: pa.Table) -> str:
         "scorer": about["scorer_id"],
         "note": about["note"],
     }
-    shown.append("\n".join(indented(f"{k:12}", v) for k, v in facts.items() if v))
+    shown.append(described(facts))
     return "\n\n".join(shown)
 
 
@@ -116,7 +116,7 @@ def gate(found: Gate, max_rate: float, confidence: float) -> str:
         facts["multiplicity"] = (
             f"{found.corrected} lines share the chance that one fails by mistake; all must pass"
         )
-    shown.append("\n".join(indented(f"{k:14}", v) for k, v in facts.items() if v))
+    shown.append(described(facts, 14))
     shown.append("\n".join(notes({"": found.lines}, by)))
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in worst}
     told = ", ".join(f"{n:,} {verdict}" for verdict, n in counts.items() if n)

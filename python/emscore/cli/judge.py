@@ -104,7 +104,7 @@ def judge(
 
 def text(summary: Mapping[str, Any], output: str) -> str:
     """What a person wants to see."""
-    from .table import indented
+    from .table import described
 
     spent = summary["spent"]
     outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())
@@ -125,8 +125,7 @@ def text(summary: Mapping[str, Any], output: str) -> str:
         "cost": cost(summary),
         "written to": output,
     }
-    facts = "\n".join(indented(f"{name:12}", value) for name, value in told.items() if value)
-    return f"{summary['rows']:,} rows: {outcomes}\n\n{facts}"
+    return f"{summary['rows']:,} rows: {outcomes}\n\n{described(told)}"
 
 
 def cost(summary: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from .. import words
 from ..rates.requests import LEFT_OUT
 from ..rates.walk import OUTCOMES
-from .table import indented, label, table
+from .table import described, indented, label, table
 
 SHOWN = 40  # lines; -o writes all of them
 LENS_CUTS = (20.0, 25.0, 27.0, 30.0, 33.0, 35.0, 40.0)
@@ -52,7 +52,7 @@ def rates(found: pa.Table) -> str:
         "left out": left_out(found),
         "scorer": main["scorer_id"][0].as_py(),
     }
-    told.append("\n".join(indented(f"{name:12}", text) for name, text in facts.items() if text))
+    told.append(described(facts))
     told.append("\n".join(notes(parts, by)))
     return "\n\n".join(told)
 

@@ -163,7 +163,7 @@ def parameter(text: str) -> tuple[str, Any]:
 
 def report(summary: "SampleSummary") -> str:
     """What a person wants to see."""
-    from .table import indented
+    from .table import described, indented
 
     outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())
     asked = f"{summary['requests']:,} in {summary['seconds']:,.1f} s"
@@ -179,7 +179,7 @@ def report(summary: "SampleSummary") -> str:
             for name, n in summary["other_model"].items()
         ),
     }
-    lines = [indented(f"{name:15}", value) for name, value in told.items() if value]
+    lines = [described(told, 15)]
     lines += [
         indented(
             f"{check['check']:15}", (check["mark"] + ": ") * (check["mark"] != "ok") + check["told"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..summary import Checkpoint, Counts, Summary, calibrated_rate, counted_rate, definitions, total
-from .table import indented, table
+from .table import described, table
 
 if TYPE_CHECKING:
     from ..familiarity import Report
@@ -120,7 +120,7 @@ def facts(summary: Summary, output: str) -> str:
         "reused": ", ".join(f"{values[name]:,} {name}" for name in reused),
         "written to": output,
     }
-    return "\n".join(indented(f"{name:12}", value) for name, value in told.items() if value)
+    return described(told)
 
 
 def _column(summary: Summary, role: str) -> str | None:

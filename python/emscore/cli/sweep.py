@@ -66,6 +66,8 @@ def sweep(file: str, dry_run: bool, quiet: bool, as_json: bool) -> None:
 
 def planned(found: "Estimate", spec: "Sweep") -> str:
     """What a person wants to know before a sweep."""
+    from .table import described
+
     told = {
         "checkpoints": f"{found.checkpoints:,}"
         + (f", besides {found.finished:,} that are finished" if found.finished else ""),
@@ -82,11 +84,13 @@ def planned(found: "Estimate", spec: "Sweep") -> str:
         told["cost"] = (
             f"at most {found.most:,.2f} USD; with answers of 100 tokens {found.each_hundred:,.2f}"
         )
-    return lines(told)
+    return described(told, 15)
 
 
 def report(summary: "SweepSummary") -> str:
     """What a person wants to see after it."""
+    from .table import described
+
     outcomes = ", ".join(f"{n:,} {name}" for name, n in summary["outcomes"].items())
     told = {
         "checkpoints": f"{summary['checkpoints']:,}",
@@ -99,7 +103,7 @@ def report(summary: "SweepSummary") -> str:
         "scorer": summary["scorer_id"],
         "written to": summary["output"],
     }
-    return lines(told)
+    return described(told, 15)
 
 
 def left_out(failed: Mapping[str, str]) -> str:
@@ -107,13 +111,6 @@ def left_out(failed: Mapping[str, str]) -> str:
     shown = [f"{name}: {why}" for name, why in list(failed.items())[:LEFT_OUT]]
     more = len(failed) - len(shown)
     return "; ".join(shown + [f"and {more:,} more"] * bool(more))
-
-
-def lines(told: Mapping[str, str]) -> str:
-    """Names and what there is to say about them."""
-    from .table import indented
-
-    return "\n".join(indented(f"{name:15}", value) for name, value in told.items() if value)
 
 
 @contextmanager

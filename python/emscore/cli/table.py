@@ -1,6 +1,6 @@
 """Plain tables that fit a terminal of 80 columns."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -59,6 +59,11 @@ def indented(name: str, value: str) -> str:
         plain(value), WIDTH - len(name), break_long_words=False, break_on_hyphens=False
     ) or [""]
     return name + f"\n{'':{len(name)}}".join(lines)
+
+
+def described(told: Mapping[str, str], width: int = 12) -> str:
+    """Names, in a column of this width, and what there is to say about them, if anything."""
+    return "\n".join(indented(f"{name:{width}}", value) for name, value in told.items() if value)
 
 
 def label(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..fidelity.judged import in_words
-from .table import indented, table
+from .table import described, table
 
 if TYPE_CHECKING:
     from ..tuning.directory import Tuned
@@ -27,7 +27,7 @@ def written(found: "Tuned", output: str) -> str:
     """Which other rows there were, and what was written."""
     told = {"left out": in_words(found["left_out"])} if any(found["left_out"].values()) else {}
     told["written to"] = f"{output}, {found['scorer_id']}"
-    return "\n".join(indented(f"{name:12}", value) for name, value in told.items())
+    return described(told)
 
 
 def _figure(name: str, value: float) -> str:
