@@ -67,6 +67,18 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+def run_without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`emscore ARGUMENTS` where a package is not installed."""
+    program = f"""
+import sys
+sys.modules[{package!r}] = None
+sys.argv = {["emscore", *arguments]!r}
+from emscore.cli import main
+main()
+"""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
 def reads_on(process: "subprocess.Popen[bytes]") -> None:
     """Waits until it has read all that was written to its standard input, and sleeps.
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 
 import emscore
 import scorers
-from conftest import Run
+from conftest import Run, run_without
 from emscore import familiarity
 from emscore.fidelity import judged
 from emscore.tuning import calibrate, directory
@@ -222,14 +220,7 @@ def test_the_calibration_follows_the_judge_when_labels_are_many(tmp_path: Path) 
 
 @pytest.mark.parametrize("package", ["onnx", "threadpoolctl", "tokenizers"])
 def test_a_missing_extra_is_named(package: str) -> None:
-    program = f"""
-import sys
-sys.modules[{package!r}] = None
-sys.argv = ["emscore", "adapt", "small", "audit.parquet", "-o", "new"]
-from emscore.cli import main
-main()
-"""
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    result = run_without(package, "adapt", "small", "audit.parquet", "-o", "new")
     assert result.returncode == 5
     assert result.stderr == (
         f"emscore: adapting a scorer needs {package}, which is not installed: "

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from scipy import stats
 
 import emscore
 import scorers
-from conftest import Run
+from conftest import Run, run_without
 
 from . import made
 
@@ -269,14 +267,7 @@ def test_no_examples_is_no_text_at_all(run: Run, judged: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("package", ["altair", "vl_convert"])
 def test_a_page_without_its_extra_is_refused_before_the_work(package: str) -> None:
-    program = f"""
-import sys
-sys.modules[{package!r}] = None
-sys.argv = ["emscore", "evaluate", "none", "none.parquet", "--html", "card.html"]
-from emscore.cli import main
-main()
-"""
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    result = run_without(package, "evaluate", "none", "none.parquet", "--html", "card.html")
     assert result.returncode == 3
     assert result.stderr == (
         f"emscore: plots need {package}, which is not installed: pip install 'emscore[report]'\n"

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 import emscore
+from conftest import run_without
 from study import sweep
 
 PLOTS = {
@@ -147,14 +148,7 @@ help(emscore)
 
 @pytest.mark.parametrize("package", ["altair", "vl_convert"])
 def test_a_missing_extra_is_named(package: str) -> None:
-    program = f"""
-import sys
-sys.modules[{package!r}] = None
-sys.argv = ["emscore", "report", "scored.parquet", "-o", "page.html"]
-from emscore.cli import main
-main()
-"""
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    result = run_without(package, "report", "scored.parquet", "-o", "page.html")
     assert result.returncode == 3
     assert result.stderr == (
         f"emscore: plots need {package}, which is not installed: pip install 'emscore[report]'\n"
