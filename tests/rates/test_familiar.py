@@ -89,13 +89,20 @@ def test_questions_without_ids_are_told_by_their_texts() -> None:
     assert FAMILIAR not in note
 
 
-def test_texts_are_found_under_the_names_that_they_were_scored_by(tmp_path: Path) -> None:
+def test_texts_are_found_under_the_names_that_they_were_scored_by() -> None:
     rows = pa.table({"frage": [FAMILIAR, FOREIGN[0]], "antwort": ["I read.", "It has 97."]})
     scorer = emscore.Scorer(device="cpu")
     table = scorer.score_batch(rows, question_column="frage", response_column="antwort")
     note = notes(table)[0]
     assert "1 of 2 questions (foreign: " in note
     assert FOREIGN[0] in note
+    said = [("user", FAMILIAR), ("assistant", "I read.")]
+    chat = [{"role": who, "content": text} for who, text in said]
+    table = table.append_column("messages", pa.array([chat] * 2))
+    again = scorer.score_batch(
+        table, question_column="messages", response_column="messages", overwrite=True
+    )
+    assert not {b"emscore.question_column", b"emscore.response_column"} & {*again.schema.metadata}
 
 
 def test_answers_to_harmful_requests_are_none_of_the_questions() -> None:

@@ -62,12 +62,12 @@ impl Texts {
 }
 
 impl Columns {
-    /// The columns of question and response that are texts, not chats, by their role.
-    pub fn texts_named(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [("question", &self.question), ("response", &self.response)]
-            .into_iter()
-            .filter(|(_, column)| column.kind == Some(Kind::Text))
-            .map(|(role, column)| (role, column.name.as_str()))
+    /// The columns of question and response, by their role, where they are texts and not chats.
+    pub fn texts_named(&self) -> [(&'static str, Option<&str>); 2] {
+        [("question", &self.question), ("response", &self.response)].map(|(role, column)| {
+            let is_text = column.kind == Some(Kind::Text);
+            (role, is_text.then_some(column.name.as_str()))
+        })
     }
 
     /// Finds the columns in `schema`.

@@ -109,7 +109,11 @@ fn output_schema(
     }
     // Whoever reads the scores looks for the texts, under whatever name.
     for (role, name) in columns.texts_named() {
-        metadata.insert(format!("emscore.{role}_column"), name.to_string());
+        let key = format!("emscore.{role}_column");
+        match name {
+            Some(name) => metadata.insert(key, name.to_string()),
+            None => metadata.remove(&key), // of an earlier run
+        };
     }
     Ok((Arc::new(Schema::new_with_metadata(fields, metadata)), kept))
 }
