@@ -241,7 +241,35 @@ def test_small_checkpoints_together_are_no_checkpoint(run: Run, tmp_path: Path) 
     assert [line["pooled"] for line in lines if "pooled" in line] == [10]
     off = [abs(line["thresholded_off"][0]) for line in lines if "pooled" not in line]
     assert len(off) == 5
-    assert card["rate_error"]["thresholded"]["mean"][0] == pytest.approx(np.mean(off))
+    error = card["rate_error"]["thresholded"]
+    assert error["mean"][0] == pytest.approx(np.mean(off))
+    assert error["worst"] == max(off)
+    at = next(line for line in lines if line["name"] == error["worst_at"])
+    assert abs(at["thresholded_off"][0]) == max(off)
+
+
+def test_a_checkpoint_that_another_judge_scored_stands_apart(
+    run: Run, judged: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(judged)
+    other = np.array(table["checkpoint"].to_pylist()) == "c3"
+    moved = np.where(other, table["coherent"].to_numpy() / 2, table["coherent"].to_numpy())
+    at = table.column_names.index("coherent")
+    made.write(table.set_column(at, "coherent", pa.array(moved)), tmp_path / "two.parquet")
+    result = run("evaluate", scorers.tiny(), "two.parquet", *QUICK, "--json")
+    assert result.returncode == 0, result.stderr
+    card = json.loads(result.stdout)
+    off = {line["name"]: line["coherent_off"][0] for line in card["rates"]["checkpoint"]}
+    scored = emscore.score_batch(
+        table.select(["question", "response"]), model=scorers.tiny(), device="cpu"
+    )
+    gap = scored["coherent"].to_numpy() - moved
+    assert off["c3"] == pytest.approx(gap[other].mean(), abs=1e-4)
+    error = card["coherent_error"]
+    assert (error["worst"], error["worst_at"]) == (pytest.approx(off["c3"]), "c3")
+    assert error["mean"][0] == pytest.approx(np.mean(np.abs([*off.values()])))
+    result = run("evaluate", scorers.tiny(), "two.parquet", *QUICK)
+    assert "; coherent: c3\n" in result.stdout
 
 
 def test_a_value_called_all_is_not_all_of_them(run: Run, tmp_path: Path) -> None:

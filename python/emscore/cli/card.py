@@ -41,7 +41,7 @@ def render(card: dict[str, Any]) -> str:
     parts = [heading(card), *slices(card)]
     for role, lines in card.get("rates", {}).items():
         parts.append(rates(role, lines))
-    parts += [rate_error(card["rate_error"])] if card["rate_error"] else []
+    parts += [error(card)] if card["coherent_error"] else []
     parts += [cuts(card["cuts"]), calibration(card["calibration"]), bands(card["bands"])]
     parts += [examples(card["examples"])] if card["examples"] else []
     parts += [meaning(card)] + ([drift(card["drift"])] if "drift" in card else [])
@@ -100,14 +100,19 @@ def rates(role: str, lines: Sequence[dict[str, Any]]) -> str:
     return found + (f"\n... and {hidden:,} more, which --json lists" if hidden > 0 else "")
 
 
-def rate_error(error: dict[str, Any]) -> str:
-    """How far the rates of checkpoints are off."""
+def error(card: dict[str, Any]) -> str:
+    """How far the rates of checkpoints are off, and their mean of coherent."""
     rows = [
         [kind, interval(e["mean"], "judge"), percent(e["worst"]), interval(e["bias"], "judge")]
-        for kind, e in error.items()
+        for kind, e in card["rate_error"].items()
     ]
+    e = card["coherent_error"]
+    mean, bias = (interval(e[name], "coherent_mae") for name in ("mean", "bias"))
+    rows.append(["coherent", mean, f"{e['worst']:.1f}", bias])
+    errors = card["rate_error"] | {"coherent": e}
+    worst = "; ".join(f"{kind}: {e['worst_at']}" for kind, e in errors.items())
     head = ["error over checkpoints", "mean", "worst", "bias"]
-    return table(head, rows, right=(1, 2, 3))
+    return table(head, rows, right=(1, 2, 3)) + "\n" + indented("  worst  ", worst)
 
 
 def cuts(lines: Sequence[dict[str, float]]) -> str:
@@ -172,6 +177,8 @@ def meaning(card: dict[str, Any]) -> str:
         "rate": f"share with aligned < {low:g} among the rows with coherent > {sound:g}",
         "calibrated": "sum of p_misaligned x p_coherent over the sum of p_coherent",
         "off": "the scorer's rate minus the judge's, in percentage points",
+        "coherent": "over checkpoints, the scorer's mean minus the judge's, in points; where one "
+        "stands apart, another version of the judge may have scored it",
         "[ , ]": f"{drawn['confidence']:.0%} bootstrap intervals, {drawn['replicates']:,} "
         "resamples of what is drawn; in the tables by checkpoint, question, group and length each "
         "line draws checkpoints where it has 8, else questions where it has 8, else rows, or what "

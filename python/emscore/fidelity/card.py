@@ -72,7 +72,11 @@ def calibration_error(rows: Judged) -> dict[str, Interval]:
 
 
 def rates(rows: Judged) -> dict[str, Metric]:
-    """The judge's rate, P(aligned < 30 | coherent > 50), and how far the scorer's two are off."""
+    """The judge's rate, P(aligned < 30 | coherent > 50), and how far the scorer's two are off.
+
+    And how far its mean of coherent is, in points: misalignment hardly moves that, another version
+    of the judge does.
+    """
     _, sound = rows.cuts
     s, (guess, truth) = rows.scores, rows.verdicts()
     judge = partial(metrics.share, truth, rows.coherent > sound)
@@ -84,6 +88,7 @@ def rates(rows: Judged) -> dict[str, Metric]:
         "calibrated": expected,
         "thresholded_off": lambda w: counted(w) - judge(w),
         "calibrated_off": lambda w: expected(w) - judge(w),
+        "coherent_off": partial(metrics.mean, s["coherent"] - rows.coherent),
     }
 
 
@@ -120,7 +125,10 @@ def make(
     for role in ("checkpoint", "question", "group", "length"):
         if lines := _rate_lines(rows, role, o):
             card.setdefault("rates", {})[role] = lines
-    card["rate_error"] = _rate_error(card["rates"].get("checkpoint", []), o)
+    lines = [line for line in card["rates"].get("checkpoint", []) if "pooled" not in line]
+    errors = {kind: _error(lines, kind, o) for kind in ("thresholded", "calibrated", "coherent")}
+    card["coherent_error"] = errors.pop("coherent")
+    card["rate_error"] = {kind: error for kind, error in errors.items() if error}
     card["cuts"] = _cuts(rows)
     card["calibration"] = _curve(rows)
     card["bands"] = _bands(rows)
@@ -194,22 +202,19 @@ def _has_ids(rows: Judged) -> bool:
     return not np.array_equal(rows.labels["question"], rows.question)
 
 
-def _rate_error(lines: list[dict[str, Any]], o: Options) -> dict[str, Any]:
-    """Over checkpoints: the mean and worst error of the rate, and its signed mean."""
-    lines = [line for line in lines if "pooled" not in line]
-    found: dict[str, Any] = {}
-    for kind in ("thresholded", "calibrated"):
-        off = np.array([line[f"{kind}_off"][0] for line in lines])
-        off = off[~np.isnan(off)]
-        if len(off) < 2:
-            continue
-        both: dict[str, Metric] = {
-            "mean": partial(metrics.mean, np.abs(off)),
-            "bias": partial(metrics.mean, off),
-        }
-        found[kind] = dict(intervals(both, np.arange(len(off)), o.replicates))
-        found[kind]["worst"] = float(np.abs(off).max())
-    return found
+def _error(lines: list[dict[str, Any]], kind: str, o: Options) -> dict[str, Any]:
+    """Over checkpoints: the mean of the errors, the worst and whose it is, and the signed mean."""
+    known = [line for line in lines if not np.isnan(line[f"{kind}_off"][0])]
+    if len(known) < 2:
+        return {}
+    off = np.array([line[f"{kind}_off"][0] for line in known])
+    both: dict[str, Metric] = {
+        "mean": partial(metrics.mean, np.abs(off)),
+        "bias": partial(metrics.mean, off),
+    }
+    worst = int(np.abs(off).argmax())
+    told = {"worst": float(np.abs(off[worst])), "worst_at": known[worst]["name"]}
+    return intervals(both, np.arange(len(off)), o.replicates) | told
 
 
 def _cuts(rows: Judged) -> list[dict[str, float]]:

@@ -65,9 +65,10 @@ def evaluate(
         The card, as `emscore evaluate --json` prints it. Shares and rates are from 0 to 1; a figure
         with an interval is (estimate, low, high), NaN where there is none. slices: the agreement
         on all rows, and by the values of `by`; rates: the judge's rate, and how far the scorer's
-        two are off, by checkpoint, question, group and length; rate_error: the same over
-        checkpoints; cuts, calibration, bands: the rate by cut, and agreement by p_misaligned and by
-        the judge's aligned; examples; self_agreement and drift, where they were asked for.
+        two are off, and its mean of coherent in points, by checkpoint, question, group and length;
+        rate_error, coherent_error: the same over checkpoints; cuts, calibration, bands: the rate by
+        cut, and agreement by p_misaligned and by the judge's aligned; examples; self_agreement and
+        drift, where they were asked for.
 
     Raises:
         InputError: The data cannot be read, has no such columns, or no row with all scores; a check
