@@ -104,14 +104,15 @@ def _again(labelled: Data, columns: Columns) -> Verdicts:
         InputError: A file cannot be read, or has no such columns, or scores on another scale.
     """
     found: Verdicts = {}
+    judge: list[str] = []
     for source in sources(labelled):
         told = {k: v if v in source.columns else None for k, v in asdict(columns).items()}
         judge = judge_columns(source.columns, Columns(**told))
         for table, pairs in with_texts(source, judge, columns):
             scores = zip(*(numbers(table, name).tolist() for name in judge), strict=True)
             found |= dict(zip(pairs, scores, strict=True))
-        aligned, coherent = np.array([*found.values()], np.float64).reshape(-1, 2).T
-        require_scale(aligned, coherent, judge)
+    aligned, coherent = np.array([*found.values()], np.float64).reshape(-1, 2).T
+    require_scale(aligned, coherent, judge)
     return found
 
 
