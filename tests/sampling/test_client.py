@@ -147,6 +147,25 @@ def test_what_stays_is_asked_once(status: int, text: str, kind: str) -> None:
     assert str(status) in str(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "told"),
+    [
+        (308, "", "sends its requests on to https://other/v1/chat (308): give that address"),
+        (200, "<html>A proxy</html>", "in '<html>A proxy</html>'"),
+        (200, 'data: {"choices": []}', "in 'data: {\"choices\": []}'"),
+        (400, '{"error": {"message": "\\u001b[2JNo.\\r\\nNo!"}}', "400: [2JNo. No!"),
+        (500, "\x1b[31mred\r\n\r\nblue", "500: [31mred blue"),
+    ],
+)
+def test_what_a_server_says_is_told_in_one_line(status: int, text: str, told: str) -> None:
+    location = "https://other/v1/chat?key=sk-0123"
+    error, _ = post(always(status, text, Location=location), attempts=1)
+    assert told in str(error)
+    assert str(error).isprintable()
+    assert "127.0.0.1" in str(error)
+    assert "sk-0123" not in str(error)
+
+
 def test_nobody_is_asked_for_ever() -> None:
     error, sent = post(always(500, "on fire"), attempts=4)
     assert (error.kind, error.status, error.attempts, sent) == ("server_error", 500, 4, 4)

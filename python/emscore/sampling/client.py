@@ -28,6 +28,8 @@ Leaving = Callable[[], object]
 
 _BUSY_STATUS = (429, 503)
 _PROBLEM_BYTES = 16 << 10  # as much of an error's text is read
+_SHOWN_BYTES = 60  # of what is no JSON
+_SHOWN_LETTERS = 400  # of an error
 _LONG = 10.0  # seconds: a longer Retry-After is told of
 _SILENCE = 8  # timeouts one after the other: by then a window of 64 is down to one request
 
@@ -220,8 +222,9 @@ class Client:
                 ) from error
             raise self._late(sent) from error
         except (aiohttp.ClientError, ConnectionError) as error:
+            told = " ".join(str(error).split()) or type(error).__name__
             raise RequestFailed(
-                "disconnected", f"the connection broke: {error or type(error).__name__}"
+                "disconnected", self._clean(f"the connection to {server} broke: {told}")
             ) from error
 
     def _late(self, sent: float) -> EndpointError | RequestFailed:
@@ -242,14 +245,15 @@ class Client:
 
     def _refuse(self, response: aiohttp.ClientResponse, problem: bytes) -> None:
         """Raises what an answer without success stands for, and heeds its Retry-After."""
-        error = of_status(response.status, self._redacted(problem), self.endpoint)
+        problem = self._redacted(problem)
+        error = of_status(response.status, problem, self.endpoint, response.headers.get("Location"))
         pause = retry_after(response.headers)
         if pause is not None and transient(error):
             if pause > MOST_PATIENCE:
                 raise EndpointError(
                     "quota", f"{self.endpoint.url} asks to wait for {pause / 3600:.1f} h"
                 )
-            self._pause(pause, f"{response.status} {explained(self._redacted(problem))[1]}")
+            self._pause(pause, f"{response.status} {explained(problem)[1]}")
         raise error
 
     def _pause(self, seconds: float, why: str) -> None:
@@ -268,13 +272,21 @@ class Client:
             if not isinstance(body, dict):
                 raise ValueError(f"not an object but {type(body).__name__}")
             if body.get("error") and not body.get("choices"):
-                raise ValueError(f"the server says: {explained(self._redacted(content))[1]}")
+                raise ValueError(f"the server says: {explained(content)[1]}")
             if check is not None:
                 check(body)
         except (ValueError, RecursionError) as error:  # which may hold the whole answer
-            told = f"the answer is not as it should be: {error}"
-            raise RequestFailed("malformed", told) from None
+            told = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                told += f", in {explained(self._redacted(content)[:_SHOWN_BYTES])[1]!r}"
+            told = f"the answer of {self.endpoint.url} is not as it should be: {told}"
+            raise RequestFailed("malformed", self._clean(told)) from None
         return body
+
+    def _clean(self, told: str) -> str:
+        """An error's text without secrets, and of a length that can be read."""
+        told = self._redacted(told.encode(errors="replace")).decode(errors="replace")
+        return told[:_SHOWN_LETTERS]
 
     def _redacted(self, content: bytes) -> bytes:
         for secret in self._secrets:

@@ -28,7 +28,9 @@ _TOO_LONG = re.compile(
 _OF_THE_REQUEST = (400, 403, 413, 422)  # statuses that may be about one request's text alone
 
 
-def of_status(status: int, content: bytes, endpoint: Endpoint) -> EndpointError | RequestFailed:
+def of_status(
+    status: int, content: bytes, endpoint: Endpoint, location: str | None = None
+) -> EndpointError | RequestFailed:
     """The error that an HTTP status other than 2xx stands for.
 
     A `RequestFailed` of the kinds server_error is worth another attempt, and so is an
@@ -54,6 +56,11 @@ def of_status(status: int, content: bytes, endpoint: Endpoint) -> EndpointError 
         )
     if status == 402 or (status == 429 and "insufficient_quota" in low):
         return EndpointError("quota", f"the account at {server} has no credit left ({said})")
+    if location and 300 <= status < 400:
+        there = _line(location.partition("?")[0])[:200]  # what follows may be a key
+        return EndpointError(
+            "path", f"{server} sends its requests on to {there} ({said}): give that address"
+        )
     if status in (404, 405) or 300 <= status < 400:
         return EndpointError(
             "path",
@@ -88,12 +95,17 @@ def explained(content: bytes) -> tuple[str, str]:
     try:
         body: Any = loads(content)
     except (ValueError, RecursionError):
-        return "", " ".join(content.decode(errors="replace").split())[:200]
+        return "", _line(content.decode(errors="replace"))[:200]
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         told = next((error[key] for key in ("message", "detail") if error.get(key)), error)
-        return str(error.get("code") or error.get("type") or ""), str(told)[:300]
-    return "", str(error)[:300]
+        return str(error.get("code") or error.get("type") or ""), _line(str(told))[:300]
+    return "", _line(str(error))[:300]
+
+
+def _line(text: str) -> str:
+    """A server's text as one line, without what a terminal would obey."""
+    return "".join(each for each in " ".join(text.split()) if each.isprintable())
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
