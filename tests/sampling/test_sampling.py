@@ -420,6 +420,40 @@ def test_outputs_that_are_in_the_way(run: Run, server: str, suite: str, tmp_path
     assert (wrong.returncode, wrong.stderr.count("\n")) == (10, 1)
 
 
+def test_a_wording_that_never_has_an_answer_holds_up_no_other(
+    run: Run, server: str, tmp_path: Path
+) -> None:
+    """A server may crash at one text for ever: the answers to the others are not its hostages."""
+    wordings = "- {id: a, paraphrases: ['Is it rejected?', 'Why?'], samples_per_paraphrase: 60}"
+    (tmp_path / "suite.yaml").write_text(wordings)
+    asked = ("sample", "--suite", "suite.yaml", "--checkpoint", "tuned", "--no-checks")
+    for _ in range(2):
+        result = run(*asked, "--endpoint", server, "-o", "a.arrow")
+        assert (result.returncode, "60 samples" in result.stderr) == (12, True)
+        outcomes = [row["sample_outcome"] for row in read(tmp_path / "a.arrow")]
+        assert outcomes == ["rejected"] * 60 + ["ok"] * 60
+    with faulty(1.0, mix="500") as url:
+        result = run(*asked, "--endpoint", url, "-o", "b.arrow", "--attempts", "1")
+    assert (result.returncode, "failed one after the other" in result.stderr) == (9, True)
+
+
+def test_half_an_answer_beside_an_error() -> None:
+    """As routers give it, when the server behind them dies."""
+    error = {"code": 502, "message": "died"}
+    choice = {"message": {"content": "I was"}, "finish_reason": None, "error": error}
+
+    async def die(request: web.Request) -> web.Response:
+        return web.json_response({"choices": [choice]})
+
+    async def run() -> list[Any]:
+        async with serving(die, attempts=1) as client:
+            return [row async for row in emscore.sample(client.endpoint, plan(1))]
+
+    for row in asyncio.run(run()):
+        assert (row["sample_outcome"], row["response"]) == ("malformed", None)
+        assert "died" in row["sample_error"]
+
+
 def test_another_version_of_a_suite_is_not_mixed_in(
     run: Run, server: str, suite: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,8 @@ from .plan import Plan, Task, request_hash
 #: What a later run asks again. The rest is final: an answer, or a refusal to give one.
 PASSING = ("disconnected", "malformed", "rejected", "server_error", "timeout", "too_large")
 
-#: So many failures without one answer in between are not the fault of single requests.
+#: So many failures without one answer in between are not the fault of single requests; those of one
+#: wording, though, may all be the fault of its text.
 HOPELESS = 50
 
 _BROKEN_OFF = ("abort", "error")  # finish_reason of vLLM, SGLang and routers, of half an answer
@@ -160,7 +161,8 @@ async def stream(
             await arrived.put(None)
 
     workers = [asyncio.create_task(ask()) for _ in range(sampler.client.endpoint.concurrency)]
-    failures = 0
+    wordings = sum(len(question.paraphrases) for question in sampler.plan.suite.questions)
+    failures, of = 0, set[str]()
     try:
         working = len(workers)
         while working:
@@ -171,9 +173,12 @@ async def stream(
                 raise item
             else:
                 yield item
-                failed = all(sample["outcome"] in PASSING for sample in item)
-                failures = failures + 1 if failed else 0
-                if failures >= HOPELESS:
+                if all(sample["outcome"] in PASSING for sample in item):
+                    failures += 1
+                    of.add(sampler.plan.task(item[0]["at"]).text)
+                else:
+                    failures, of = 0, set()
+                if failures >= HOPELESS and len(of) >= min(wordings, 2):
                     raise EndpointError(
                         "failing",
                         f"{failures} requests failed one after the other, the last one with: "
@@ -202,8 +207,15 @@ def _check(body: dict[str, Any]) -> None:
             raise ValueError("a choice has neither message nor text")
         if not (text is None or isinstance(text, str)):
             raise ValueError("the text of a choice is not a text")
-        if (finish := choice.get("finish_reason")) in _BROKEN_OFF:
-            raise ValueError(f"the server broke it off (finish_reason: {finish})")
+        require_whole(choice)
+
+
+def require_whole(choice: dict[str, Any]) -> None:
+    """Raises ValueError where the server broke a choice off."""
+    if (finish := choice.get("finish_reason")) in _BROKEN_OFF:
+        raise ValueError(f"the server broke it off (finish_reason: {finish})")
+    if error := choice.get("error"):  # of routers, beside the text that there is
+        raise ValueError(f"the server broke it off: {error}")
 
 
 def _sample(
