@@ -132,6 +132,7 @@ def test_a_number_that_stands_alone_is_the_score(number: int, logprob: float, re
     given = [(str(number), logprob), ("REF", rest)]
     assert protocol.score(given).value == number
     assert protocol.score([*given, (f" {number}", rest)]).value == number
+    assert protocol.score([*given, ("20", -math.inf), ("100", -9999.0)]).value == number
 
 
 @given(DISTRIBUTIONS, st.randoms())
@@ -216,6 +217,15 @@ def test_answer() -> None:
     assert said.top == (("85", -0.5), ("90", -1.2))
     assert (said.model, said.fingerprint) == ("gpt-4o-2024-08-06", "fp_1")
     assert (said.prompt_tokens, said.completion_tokens) == (300, 1)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"finish_reason": "abort"}, {"finish_reason": None, "error": {"message": "died"}}]
+)
+def test_an_answer_that_was_broken_off(broken: dict[str, Any]) -> None:
+    """The 8 of 85 would be a score."""
+    with pytest.raises(ValueError, match="broke it off"):
+        protocol.answer(reply(message={"content": "8"}, logprobs=None, **broken))
 
 
 def test_counts_that_are_none() -> None:

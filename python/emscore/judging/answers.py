@@ -6,7 +6,7 @@ import os
 import sqlite3
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from hashlib import sha256
@@ -71,6 +71,11 @@ class Answers:
         text = json.dumps(astuple(answer))
         with self._told():
             self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Has these requests asked anew."""
+        with self._told():
+            self._base.executemany("DELETE FROM answers WHERE key = ?", ((key,) for key in keys))
 
     @contextmanager
     def claim(self, key: bytes) -> Iterator[bool]:

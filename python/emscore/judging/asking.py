@@ -67,12 +67,13 @@ class Judge:
         """Judgements that needed no request."""
         self._answers = answers
         self._ledger = ledger
-        self._name = served_as or model
+        self._name = model if served_as is None else served_as
         self._gives_logprobs = self._writes_numbers_whole = True
         self._asking: dict[bytes, asyncio.Task[Answer]] = {}
         self._places = asyncio.Semaphore(client.endpoint.concurrency)
         self._failures = 0
         self._said, self._understood = 0, False
+        self._kept: list[bytes] = []  # answers that are kept, until one is understood
 
     async def prepare(self) -> None:
         """Finds out with one request whether the endpoint's log-probabilities hold scores.
@@ -137,6 +138,7 @@ class Judge:
         self._understood |= reading.outcome != "unclear"
         self._said += 1
         if self._said >= HOPELESS and not self._understood:
+            self._answers.forget(self._kept)  # a server that was mended must be asked anew
             raise EndpointError(
                 "model",
                 f"the first {HOPELESS} answers of {self.model!r} say neither a number nor a word "
@@ -175,7 +177,12 @@ class Judge:
         if known is None or fault(known):
             return None
         self.reused += 1
+        self._doubt(name)
         return known
+
+    def _doubt(self, name: bytes) -> None:
+        if not self._understood:
+            self._kept.append(name)
 
     async def _get(
         self, name: bytes, body: dict[str, Any], fault: Fault, doubts: Iterator[int]
@@ -208,8 +215,9 @@ class Judge:
                 leaving=partial(self._ledger.leave, number),
             )
             said = protocol.answer(reply.body)
-            if not fault(said):
+            if not fault(said) and (self._understood or self._said < HOPELESS):
                 self._answers.keep(name, said)
+                self._doubt(name)
         except BaseException as error:  # the run's being stopped is one
             self._ledger.fail(number, getattr(error, "kind", "unknown"))
             raise

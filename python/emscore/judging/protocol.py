@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from ..sampling.answers import require_whole
 from ..sampling.client import token_count
 
 #: Tokens with their log-probabilities, as the server gave them.
@@ -114,12 +115,13 @@ def answer(reply: dict[str, Any]) -> Answer:
     """The answer in the body of a reply.
 
     Raises:
-        ValueError: The reply has no choice.
+        ValueError: The reply has no choice, or one that was broken off.
     """
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise ValueError("it has no choices")
     choice = choices[0]
+    require_whole(choice)
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
     usage = reply.get("usage")
@@ -172,18 +174,18 @@ def score(top: Top) -> Reading:
     >>> score([("90", math.log(0.6)), (" 80", math.log(0.2)), ("REF", math.log(0.2))])
     Reading(outcome='ok', value=87.5, weight=0.8, words=None)
     """
-    numbers: list[tuple[int, float]] = []
+    numbers: list[tuple[float, int]] = []
     for token, probability in _probabilities(top):
         number = token.strip()
         if _NUMBER.fullmatch(number) and int(number) <= 100:
-            numbers.append((int(number), probability))
-    weight = math.fsum(probability for _, probability in numbers)
+            numbers.append((probability, int(number)))
+    weight = math.fsum(probability for probability, _ in numbers)
     if weight < LEAST_WEIGHT:
         return Reading(_instead(top), None, weight)
-    mean = math.fsum(number * probability for number, probability in numbers) / weight
-    # A mean lies among its numbers: rounding took one 30 out of ten for 29.999999999999996.
-    mean = min(max(mean, min(numbers)[0]), max(numbers)[0])
-    return Reading("ok", mean, weight)
+    # From the likeliest on, which rounding must not move: it took one 30 for 29.999999999999996.
+    _, likeliest = max(numbers)
+    away = math.fsum((number - likeliest) * probability for probability, number in numbers)
+    return Reading("ok", likeliest + away / weight, weight)
 
 
 def verdict(top: Top, words: Sequence[str]) -> Reading:
