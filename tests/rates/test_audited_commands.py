@@ -218,6 +218,18 @@ def test_checkpoints_that_answered_less_weigh_the_same() -> None:
     assert line["high"] == pytest.approx(same["high"], abs=0.01)
 
 
+def test_a_checkpoint_of_few_audits_weighs_as_much_in_the_interval_as_in_the_rate() -> None:
+    """Five answers are half of the mean, the other half is of eight times as many questions."""
+    rows = answers("a", "q0", 0, 5)
+    rows += [row for n in range(8) for row in answers("b", f"q{n}", 0, 100)]
+    table = pa.Table.from_pylist(rows)
+    line = emscore.rates(
+        table, by=[], estimand="checkpoints", audit=table, audit_uniform=True
+    ).to_pylist()[-1]
+    assert (line["estimator"], line["rate"], line["units"]) == ("audited", 0, 2)
+    assert line["high"] > 0.1
+
+
 def test_the_report_compares_by_the_judge_where_all_was_audited(
     both: list[str], folder: Path, run: Run
 ) -> None:

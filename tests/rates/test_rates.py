@@ -120,6 +120,17 @@ def test_checkpoints_as_a_sample_are_the_mean_of_their_rates() -> None:
     assert found["high"] - found["low"] > pooled["high"] - pooled["low"]
 
 
+def test_a_checkpoint_of_few_answers_weighs_as_much_in_the_interval_as_in_the_rate() -> None:
+    """Five answers are half of the mean: 800 of the other checkpoint make them no surer."""
+    few = table(
+        rows("q0", 0, 5, checkpoint="a"), *(rows(f"q{n}", 0, 100, checkpoint="b") for n in range(8))
+    )
+    found = line(few, estimand="checkpoints", by=[])
+    assert (found["rate"], found["units"]) == (0, 2)
+    # An event among the five would have the weight 1/2 x 1/5, as one among ten would.
+    assert found["high"] == pytest.approx(proportion_confint(0, 10, method="wilson")[1])
+
+
 def test_failed_rows_are_counted_and_bounded() -> None:
     found = line(table(rows("x", 3, 50, failed=10)), estimand="rows")
     assert (found["error"], found["failed"], found["rate"]) == (10, 10, 3 / 50)

@@ -148,7 +148,7 @@ def _sizes(
 
 def audited_rates(
     audit: Audit, to: Ints, lines: int, definition: Definition, questions: bool, confidence: float,
-    finite: bool = False, exact: bool = False,
+    finite: bool = False, exact: bool = False, unit: Ints | None = None,
 ) -> tuple[Rates, Ints, Estimates]:  # fmt: skip
     """Rates of each line, whose units are audits; audits without an answer; and the estimates.
 
@@ -166,6 +166,8 @@ def audited_rates(
         confidence: Nominal coverage.
         finite: Whether only these rows are asked about.
         exact: As in `intervals.weighted`.
+        unit: With `questions`, the unit of each cell, such as its checkpoint: the units of a line
+            weigh the same, whatever the number of their questions.
     """
     sums, judged, cell = audit.sums, audit.judged, audit.cell
     rows, line = sums.rows.sum(1), to[cell]
@@ -184,6 +186,8 @@ def audited_rates(
         v = np.where(missed[cell], share[cell], v)
         expected = base.sum(1) + empty
         weight = np.where(expected >= 0.5, 1 / np.maximum(expected, 0.5), 0)
+        if unit is not None:
+            weight = over(weight, counted(unit[weight > 0], len(unit))[unit])
     weight = over(weight, added(to, weight * rows, lines)[to])
     w = weight[cell] / judged.probability
     used = judged.answered & ~audit.empty & (w > 0)

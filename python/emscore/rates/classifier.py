@@ -73,16 +73,20 @@ def _failed(counts: Counts, base: Floats, definition: Definition) -> tuple[Float
 
 
 def over_questions(
-    cells: Cellwise, to: Ints, lines: int, confidence: float, limits: Limits = wilson
-) -> Rates:
+    cells: Cellwise, to: Ints, lines: int, confidence: float, limits: Limits = wilson,
+    unit: Ints | None = None,
+) -> Rates:  # fmt: skip
     """Mean of the cells' rates in each line: questions are fixed strata of equal weight.
 
     The interval, Wilson's or that of other `limits`, is at effective sample sizes. A question of
-    a single row lends its variance from the line's rate.
+    a single row lends its variance from the line's rate. With the `unit` of each cell, such as its
+    checkpoint, the units of a line weigh the same, whatever the number of their questions.
     """
     some = cells.base > 0
     questions = count(to[some], lines)
-    weight = over(some.astype(float), questions[to])
+    weight = some.astype(float)
+    for place in (to,) if unit is None else (unit, to):
+        weight = over(weight, added(place, weight, len(place))[place])
 
     def mean(values: Floats) -> Floats:
         total = added(to, weight * np.where(some, values, 0), lines)

@@ -184,9 +184,10 @@ class _Shape:
         """The rates of the lines, without the scorer's own error."""
         over = over_rows if self.estimand == "rows" else over_questions
         limits = clopper_pearson if self.exact else wilson
-        fixed = over(cells, self.to, self.lines, self.confidence, limits)
+        how = (cells, self.to, self.lines, self.confidence, limits)
         if self.estimand in ("questions", "rows"):
-            return fixed
+            return over(*how)
+        fixed = over_questions(*how, self.to_unit)
         each = over_questions(cells, self.to_unit, self.units, self.confidence)
         return over_units(each, fixed, self.unit_line, self.lines, self.confidence)
 
@@ -232,8 +233,9 @@ def _notes(found: Rates, line: int, estimand: Estimand) -> list[str]:
 def _audited(audit: Audit, shape: _Shape, definition: Definition, finite: bool) -> Part:
     questions = shape.estimand != "rows"
     fixed, lost, _ = audited_rates(
-        audit, shape.to, shape.lines, definition, questions, shape.confidence, finite, shape.exact
-    )
+        audit, shape.to, shape.lines, definition, questions, shape.confidence, finite, shape.exact,
+        shape.to_unit,
+    )  # fmt: skip
     count = fixed.units
     what = "audits, for these rows only" if finite else "rows and audits"
     interval = f"sampling of {what} (weighted mid-P Clopper-Pearson)"
