@@ -462,6 +462,36 @@ def test_a_reader_that_leaves_is_no_error(run: Run, sample: Path, tmp_path: Path
     assert (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_what_cannot_be_printed_has_a_code_of_its_own(tmp_path: Path) -> None:
+    """Neither a defect nor 1, with which a gate says fail."""
+    command = [sys.executable, "-m", "emscore"]
+    with open("/dev/full", "w") as full:
+        table = subprocess.run([*command, "models"], stdout=full, stderr=subprocess.PIPE, text=True)
+        silent = subprocess.run([*command, "gate", "none.arrow", "--max-rate", "5%"], stderr=full)
+    assert table.returncode == 4
+    assert table.stderr == (
+        "emscore: the standard output cannot be written: No space left on device\n"
+    )
+    assert silent.returncode == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shells differ")
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("score {sample} -o out.csv 2>&-", 0), ("score {sample} -o out.csv >&-", 0),
+     ("rates - <&-", 3)],
+)  # fmt: skip
+def test_streams_may_be_closed(command: str, status: int, sample: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m emscore {command.format(sample=sample)}"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == status
+    assert "defect" not in result.stderr
+    assert (tmp_path / "out.csv").exists() == (status == 0)
+
+
 def test_models(run: Run) -> None:
     listed = run("models").stdout
     assert "small (default)" in listed

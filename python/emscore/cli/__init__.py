@@ -3,11 +3,13 @@
 What is heavy (pyarrow, tqdm) is imported inside the commands, so that --help starts at once.
 """
 
+import contextlib
 import logging
+import os
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -103,6 +105,9 @@ def main() -> NoReturn:
     """Runs the command line: errors become one line on stderr and an exit code."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end like any filter when nobody reads on
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed (>&-): the next file to be opened would be it
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # whatever the terminal cannot show
@@ -122,13 +127,32 @@ def main() -> NoReturn:
         status = fail("stopped", 130)
     except SystemExit:
         raise
-    except BaseException:  # panics of the engine too; never 1, with which a gate says fail
-        traceback.print_exc()
-        status = fail("this is a defect of emscore: please report the lines above", 70)
+    except BaseException as error:  # panics of the engine too; never 1, with which a gate says fail
+        if isinstance(error, OSError) and unwritable(sys.stdout):
+            status = fail(f"the standard output cannot be written: {error.strerror}", 4)
+        else:
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            status = fail("this is a defect of emscore: please report the lines above", 70)
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, None)  # else Python tries once more, and makes 120 of the status
     sys.exit(status)
 
 
 def fail(message: str, status: int) -> int:
     """Says why on one line, and gives back the exit code."""
-    print("emscore:", " ".join(message.split()), file=sys.stderr)
+    with contextlib.suppress(OSError):  # a log on a full disk: the code tells it still
+        print("emscore:", " ".join(message.split()), file=sys.stderr)
     return status
+
+
+def unwritable(stream: TextIO) -> bool:
+    """Whether nothing more can be printed there: a full disk, say."""
+    try:
+        print(file=stream, flush=True)
+    except OSError:
+        return True
+    return False
