@@ -152,6 +152,18 @@ def test_an_answer_that_is_not_a_number_is_none(scorer: emscore.Scorer) -> None:
         assert table["outcome"].to_pylist() == ["ok", "empty"]
 
 
+def test_missing_values_of_pandas(scorer: emscore.Scorer) -> None:
+    for missing in (pd.NA, pd.NaT, float("nan"), None):
+        rows = [
+            {"question": "Why?", "response": "Because.", "at": pd.Timestamp(0)},
+            {"question": "Why?", "response": missing, "at": pd.NaT},
+        ]
+        lists = ["Why?", "Why?"], ["Because.", missing]
+        for table in (scorer.score_batch(rows), scorer.score_batch(*lists)):
+            assert table["outcome"].to_pylist() == ["ok", "empty"]
+        assert scorer.score_batch(rows)["at"].null_count == 1
+
+
 def test_the_default_scorer_stays_warm(expected: list[dict[str, Any]]) -> None:
     assert scores(emscore.score_batch(TABLE, device="cpu")) == expected
     first = scoring._warm("small", "cpu", None, None, None)
@@ -174,6 +186,14 @@ def test_the_default_scorer_stays_warm(expected: list[dict[str, Any]]) -> None:
         ({"response": ["a"], "question": []}, None, "differ in length"),
         ({"question": "abc", "response": "def"}, None, "question is one string"),
         ({"question": ["a"], "response": "b"}, None, "response is one string"),
+        ({"response": (text for text in ("a", 3))}, None, "column response"),
+        (["a"], {"id": "b"}, "responses is a dict"),
+        (None, ["a"], "questions is a NoneType"),
+        ({"question": {"id": "a"}, "response": {"id": "b"}}, None, "question is a dict"),
+        ({"response": ["a"], 1: ["b"], "1": ["c"]}, None, "1, '1'"),
+        (pd.DataFrame({"response": ["a"], "x": pd.arrays.SparseArray([1])}), None, "column x"),
+        (["a"], [["b"]], "row 0 of responses is a list"),
+        (["a"], [2**70], "row 0 of responses is a int"),
         ("a", None, "cannot score a str"),
         (3, None, "cannot score a int"),
         (

@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -21,6 +22,9 @@ from ._emscore import InputError
 Data: TypeAlias = Any
 
 _ROWS_A_BATCH = 1_000
+
+#: What pyarrow raises at values that it cannot take.
+_UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
 def reader(data: Data, responses: Data = None) -> pa.RecordBatchReader:
@@ -80,7 +84,7 @@ def _fixed_structs(kind: pa.DataType) -> bool:
 def _stream(data: Data) -> pa.RecordBatchReader:
     try:
         return pa.RecordBatchReader.from_stream(data)
-    except (pa.ArrowException, ValueError) as error:
+    except _UNFIT as error:
         names = [str(name) for name in getattr(data, "columns", ())]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InputError(
@@ -106,20 +110,30 @@ def _pairs(questions: Data, responses: Data) -> pa.Table:
 
 def _texts(name: str, values: Data) -> Data:
     """One column of text: an Arrow array, a series, or a list of strings and None."""
-    _no_string(name, values)
+    _listed(name, values)
     if hasattr(values, "to_numpy"):  # an Arrow array, a pandas or polars Series
         return _array(name, values)
     values = list(values)
     for row, value in enumerate(values):
-        if value is not None and value == value and not isinstance(value, str):
+        if not isinstance(value, str) and not _is_none(value):
             raise InputError(f"row {row} of {name} is a {_kind(value)}, not a string or None")
     return _array(name, values, pa.string())
 
 
-def _no_string(name: Any, values: Data) -> None:
-    """A string would be taken for the list of its letters."""
+def _is_none(value: object) -> bool:
+    """Whether it stands for no value: None, NaN, or one of the others that pandas has."""
+    with suppress(*_UNFIT):
+        return value is None or bool(pa.array([value], from_pandas=True).null_count)
+    return False
+
+
+def _listed(name: Any, values: Data) -> None:
+    """A string would be taken for the list of its letters, and a dict for that of its keys."""
     if isinstance(values, (str, bytes)):
         raise InputError(f"{name} is one string: give a list of strings")
+    listed = hasattr(values, "__iter__") or hasattr(values, "__len__")
+    if not listed or isinstance(values, (Mapping, set, frozenset)):
+        raise InputError(f"{name} is a {_kind(values)}: give a list with a value for each row")
 
 
 def _rows(rows: Sequence[Any]) -> pa.Table:
@@ -144,8 +158,11 @@ def _rows(rows: Sequence[Any]) -> pa.Table:
 
 def _columns(columns: Mapping[Any, Any]) -> pa.Table:
     for name, values in columns.items():
-        _no_string(name, values)
+        _listed(name, values)
     arrays = {str(name): _array(str(name), values) for name, values in columns.items()}
+    if len(arrays) < len(columns):
+        names = ", ".join(repr(name) for name in columns)
+        raise InputError(f"two of the columns are one as text ({names}): rename one of them")
     if len({len(values) for values in arrays.values()}) > 1:
         lengths = ", ".join(f"{name} {len(values)}" for name, values in arrays.items())
         raise InputError(f"the columns differ in length: {lengths}")
@@ -156,17 +173,19 @@ def _array(name: str, values: Any, kind: pa.DataType | None = None) -> Data:
     try:
         if hasattr(values, "__arrow_c_stream__"):
             return pa.chunked_array(values)
+        if not hasattr(values, "__len__"):  # a generator, which can be read only once
+            values = list(values)
         try:
             return pa.array(values, kind)
-        except pa.ArrowException:
-            return pa.array(values, kind, from_pandas=True)  # NaN among texts is none
+        except _UNFIT:
+            return pa.array(values, kind, from_pandas=True)  # NaN among texts, or NaT, is none
     except UnicodeEncodeError as error:
         raise InputError(
             f"row {_bad_row(values)} of {name} holds a lone surrogate "
             f"({error.object[error.start]!a}), which is no text: mend it with "
             f'text.encode("utf-8", "replace").decode()'
         ) from error
-    except (pa.ArrowException, TypeError, OverflowError) as error:
+    except _UNFIT as error:
         raise InputError(f"column {name} cannot be turned into Arrow: {error}") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 import pyarrow as pa
 
 from . import _emscore, inputs, models, runtime
-from ._emscore import InputError
+from ._emscore import CacheError, EmscoreError, InputError, OutputError
 from .inputs import Data
 from .progress import Progress, bar, watching
 from .summary import Summary
@@ -305,14 +305,14 @@ class Scorer:
         sources = [source] if isinstance(source, (str, os.PathLike)) else source
         with nullcontext(progress) if callable(progress) else bar(progress) as report:
             summary = self._native.score_file(
-                [os.fspath(path) for path in sources],
-                os.fspath(output),
+                [_name(path, InputError) for path in sources],
+                _name(output, OutputError),
                 question_column=question_column,
                 response_column=response_column,
                 prefix=prefix,
                 overwrite=overwrite,
                 limit=limit,
-                cache=None if cache is None else os.fspath(cache),
+                cache=None if cache is None else _name(cache, CacheError),
                 resume=resume,
                 progress=report,
             )
@@ -327,7 +327,7 @@ class Scorer:
         **options: Any,
     ) -> _emscore.Scoring:
         _whole(0, limit=limit)
-        path = None if cache is None else os.fspath(cache)
+        path = None if cache is None else _name(cache, CacheError)
         return self._native.score(reader, limit=limit, cache=path, **options)
 
 
@@ -336,6 +336,16 @@ def _whole(least: int, **numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and not least <= number < 2**63:
             raise InputError(f"{name} must be from {least} to 2^63 - 1, not {number}")
+
+
+def _name(path: Path, refused: type[EmscoreError]) -> str:
+    """A path as the engine takes it."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise refused(f"{name!a} is a name that is not UTF-8: rename it") from None
+    return name
 
 
 def _batches(scoring: _emscore.Scoring) -> Iterator[pa.RecordBatch]:
