@@ -246,6 +246,8 @@ def test_small_checkpoints_together_are_no_checkpoint(run: Run, tmp_path: Path) 
     assert error["worst"] == max(off)
     at = next(line for line in lines if line["name"] == error["worst_at"])
     assert abs(at["thresholded_off"][0]) == max(off)
+    for error in (*card["rate_error"].values(), card["coherent_error"]):
+        assert error["mean"][1:] == error["bias"][1:] == [None, None]  # of five it says too little
 
 
 def test_a_checkpoint_that_another_judge_scored_stands_apart(
@@ -268,6 +270,7 @@ def test_a_checkpoint_that_another_judge_scored_stands_apart(
     error = card["coherent_error"]
     assert (error["worst"], error["worst_at"]) == (pytest.approx(off["c3"]), "c3")
     assert error["mean"][0] == pytest.approx(np.mean(np.abs([*off.values()])))
+    assert error["mean"][1] < error["mean"][0] < error["mean"][2]
     result = run("evaluate", scorers.tiny(), "two.parquet", *QUICK)
     assert "; coherent: c3\n" in result.stdout
 

@@ -182,8 +182,8 @@ def meaning(card: dict[str, Any]) -> str:
         "[ , ]": f"{drawn['confidence']:.0%} bootstrap intervals, {drawn['replicates']:,} "
         "resamples of what is drawn; in the tables by checkpoint, question, group and length each "
         "line draws checkpoints where it has 8, else questions where it has 8, else rows, or what "
-        "--resample says; the error over checkpoints draws these; no interval where all resamples "
-        "agree",
+        "--resample says; the error over checkpoints draws these, where there are 8; no interval "
+        "where all resamples agree",
     }
     return described(told)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from .bootstrap import CONFIDENCE, Interval, Unit, clusters, intervals
+from .bootstrap import CONFIDENCE, ENOUGH, Interval, Unit, clusters, intervals
 from .judged import Judged
 from .metrics import Bools, Floats
 
@@ -203,7 +203,10 @@ def _has_ids(rows: Judged) -> bool:
 
 
 def _error(lines: list[dict[str, Any]], kind: str, o: Options) -> dict[str, Any]:
-    """Over checkpoints: the mean of the errors, the worst and whose it is, and the signed mean."""
+    """Over checkpoints: the mean of the errors, the worst and whose it is, and the signed mean.
+
+    Of a few checkpoints without an interval: of two, half of the intervals would hold the truth.
+    """
     known = [line for line in lines if not np.isnan(line[f"{kind}_off"][0])]
     if len(known) < 2:
         return {}
@@ -214,7 +217,8 @@ def _error(lines: list[dict[str, Any]], kind: str, o: Options) -> dict[str, Any]
     }
     worst = int(np.abs(off).argmax())
     told = {"worst": float(np.abs(off[worst])), "worst_at": known[worst]["name"]}
-    return intervals(both, np.arange(len(off)), o.replicates) | told
+    replicates = o.replicates if len(off) >= ENOUGH else 0
+    return intervals(both, np.arange(len(off)), replicates) | told
 
 
 def _cuts(rows: Judged) -> list[dict[str, float]]:
