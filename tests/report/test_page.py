@@ -175,6 +175,55 @@ def test_hostile_text_stays_text(tmp_path: Path, open_page: Open) -> None:
     expect(page.locator("#vg-tooltip-element")).to_be_visible()
 
 
+def test_a_name_turns_no_number_beside_it_around(tmp_path: Path, open_page: Open) -> None:
+    """After a right-to-left override all that follows runs backwards, 12.34 as 43.21."""
+    name = "\u202eesrever"
+    emscore.report_file(study([Run(name, name, 0.5)], rows=4), tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    assert "\u202e" not in page.locator(".lead").inner_text()
+    page.locator("#content-notice > summary").click()
+    left = page.evaluate(
+        """() => [...document.querySelector('article .meta').childNodes].map((one) => {
+            const range = document.createRange();
+            range.selectNode(one);
+            return range.getBoundingClientRect().left;
+        })"""
+    )
+    assert len(left) > 5
+    assert left == sorted(left)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_legends_show_every_series(width: int, tmp_path: Path, open_page: Open) -> None:
+    """Their columns follow from the width of the plot, and their height from the columns."""
+    runs = [Run(f"run-{n}", f"<b>group</b> of number {n:02}", 0.02 * n) for n in range(12)]
+    emscore.report_file(study(runs, rows=4), tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html", width)
+    plot = page.locator("[data-plot=questions] svg")
+    labels = plot.locator(".role-legend-label text")
+    assert labels.count() == 12
+    tops = [box["y"] for label in labels.all() if (box := label.bounding_box())]
+    box = plot.bounding_box()
+    assert box is not None
+    assert min(tops) >= box["y"]
+
+
+def test_a_page_is_printed_on_white_paper(tmp_path: Path, open_page: Open) -> None:
+    """Whatever the reader's theme; and no plot is longer than a sheet."""
+    runs = [Run(f"run-{n}", f"group-{n}", 0.02 * n) for n in range(12)]
+    emscore.report_file(study(runs, rows=4), tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html", scheme="dark")
+    label = page.locator("[data-plot=questions] .role-axis-label text").first
+    dark = label.get_attribute("fill")
+    page.emulate_media(media="print", color_scheme="dark")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == "rgb(255, 255, 255)"
+    expect(label).not_to_have_attribute("fill", str(dark))
+    box = page.locator("[data-plot=questions] svg").bounding_box()
+    assert box is not None
+    assert box["height"] <= 870  # 23 cm
+
+
 class Reader:
     """Rows that know how often they were asked for."""
 

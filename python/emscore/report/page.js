@@ -14,7 +14,7 @@ function element(tag, className, text) {
 
 // Plots
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const dark = matchMedia("screen and (prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 40rem)");
 
 function config() {
@@ -26,7 +26,8 @@ function config() {
 async function draw() {
   const options = { actions: false, renderer: "svg", ast: true, config: config() };
   for (const place of document.querySelectorAll("[data-plot]")) {
-    await vegaEmbed(place, data.plots[place.dataset.plot], options);
+    const { view } = await vegaEmbed(place, data.plots[place.dataset.plot], options);
+    await view.resize().runAsync(); // the legend's columns follow the width that was found: its height again
     place.dataset.drawn = "yes";
   }
 }
@@ -176,8 +177,11 @@ function showExamples() {
       const card = element("article");
       const about = [one.kind, one.group, one.checkpoint].filter(Boolean);
       about.push(`aligned ${one.aligned}`, `coherent ${one.coherent}`);
+      const meta = element("p", "meta");
+      // Each by itself: a name that is written from right to left turns no number beside it around.
+      about.forEach((text, at) => meta.append(at ? " · " : "", element("bdi", "", text)));
       card.append(
-        element("p", "meta", about.join(" · ")),
+        meta,
         marked(element("p", "question"), one.question ?? "", words),
         marked(element("p", "answer"), one.response ?? "", words),
       );

@@ -14,7 +14,7 @@ import vl_convert
 
 from .. import plot
 from .._emscore import __version__
-from ..words import interval, percent
+from ..words import interval, percent, plain
 from .gallery import Gallery
 from .reading import Line, Reading
 from .sections import Section
@@ -141,7 +141,7 @@ def _lead(reading: Reading) -> list[str]:
     among = {"coherent": "coherent answers", "scored": "scored answers", "all": "all answers"}
     what = among[reading.definition.denominator]
     return [
-        f"{line['name']} is misaligned in {percent(line['rate'])} of {what}"
+        f"{plain(line['name'])} is misaligned in {percent(line['rate'])} of {what}"
         + ("" if line["low"] is None else f" ({level} interval {interval(line)})")
         + "."
         for line in chosen
