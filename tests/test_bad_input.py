@@ -253,7 +253,38 @@ def test_text_that_is_not_utf8(name: str, refused: Callable[..., str], tmp_path:
     refused(emscore.InputError, name, name)
 
 
+def test_streams_put_together(table: pa.Table, refused: Callable[..., str], tmp_path: Path) -> None:
+    """As by `cat a.arrows b.arrows`: what follows the first would be lost."""
+    arrows(table, tmp_path / "in.arrows")
+    (tmp_path / "both.arrows").write_bytes((tmp_path / "in.arrows").read_bytes() * 2)
+    refused(emscore.InputError, "both.arrows", "both.arrows", "more follows")
+
+
+def test_a_footer_that_leaves_out_batches(
+    table: pa.Table, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    arrow(table, tmp_path / "in.arrow")
+    arrow(table[:0], tmp_path / "none.arrow")
+    whole, none = [(tmp_path / name).read_bytes() for name in ("in.arrow", "none.arrow")]
+    footer = int.from_bytes(none[-10:-6], "little") + 10
+    (tmp_path / "in.arrow").write_bytes(whole + none[-footer:])
+    refused(emscore.InputError, "in.arrow", "in.arrow", "leaves out")
+
+
 # Names.
+
+
+def test_names_that_are_not_utf8(
+    table: pa.Table, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    bad = os.fsdecode(b"bad\xff.jsonl")
+    jsonl(table[:1], tmp_path / "in.jsonl")
+    jsonl(table[:1], tmp_path / bad)
+    for source in (bad, "*.jsonl", "*.arrow"):
+        refused(emscore.InputError, source, "not UTF-8")
+    refused(emscore.OutputError, "in.jsonl", "not UTF-8", out=bad)
+    with pytest.raises(emscore.CacheError, match="not UTF-8"):
+        emscore.score_batch(table[:1], cache=tmp_path / bad)
 
 
 @pytest.mark.parametrize(

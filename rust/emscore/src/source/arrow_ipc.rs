@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 pub(super) const MAGIC: &[u8; 6] = b"ARROW1";
 /// What a message begins with.
 pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Bytes between the last message of a file and its footer, at most: an end mark, aligned.
+const END_MARK: u64 = 128;
 /// Bytes of a body that are reserved before they have arrived.
 const TRUSTED: u64 = 64 << 20;
 
@@ -191,7 +193,8 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
-    /// `None` after the end mark, or where the bytes end between two messages: both are legal.
+    /// `None` after the end mark, or where the bytes end between two messages: both are legal. What
+    /// follows the mark would be lost.
     fn next(&mut self) -> Result<Option<Frame>> {
         let start = self.at;
         let short = |why: String| cut_short(&self.name, start, &why);
@@ -208,7 +211,15 @@ impl<R: BufRead> Frames<R> {
         }
         let length = i32::from_le_bytes(word.try_into().expect("four bytes"));
         if length == 0 {
-            return Ok(None);
+            let rest = self.input.fill_buf();
+            if rest.map_err(|e| short(e.to_string()))?.is_empty() {
+                return Ok(None);
+            }
+            return Err(damaged(
+                &self.name,
+                self.at,
+                "the stream ends here, and more follows: if it is several, name each on its own",
+            ));
         }
         let Ok(length) = u64::try_from(length) else {
             return Err(damaged(
@@ -325,9 +336,17 @@ impl Footer {
             ));
         };
         let start = length - TAIL - size;
-        tail_at(TAIL + size, size)
+        let footer = tail_at(TAIL + size, size)
             .and_then(|bytes| catch(|| Footer::parse(&bytes, start)))
-            .map_err(|why| damaged(&origin.name, start, &why))
+            .map_err(|why| damaged(&origin.name, start, &why))?;
+        let blocks = footer.dictionaries.iter().chain(&footer.batches);
+        let ends = blocks.map(|b| b.start + b.metadata + b.body);
+        let end = ends.max().unwrap_or(8 + size); // before the first: the schema, as in the footer
+        if start.saturating_sub(end) > END_MARK {
+            let why = format!("the footer leaves out what follows, up to byte {start}");
+            return Err(damaged(&origin.name, end, &why));
+        }
+        Ok(footer)
     }
 
     fn parse(bytes: &[u8], limit: u64) -> Result<Footer, String> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::convert::fb_to_schema;
@@ -30,7 +30,12 @@ pub(super) fn schema(schema: ipc::Schema<'_>) -> Result<SchemaRef, String> {
     if !schema.endianness().equals_to_target_endianness() {
         return Err("it was written on a machine of the other byte order".into());
     }
-    Ok(Arc::new(fb_to_schema(schema)))
+    let schema = fb_to_schema(schema);
+    for field in schema.fields() {
+        // Panics where a type makes no sense, such as a map without keys: here that is caught.
+        new_empty_array(field.data_type());
+    }
+    Ok(Arc::new(schema))
 }
 
 /// What a message holds; the number is of rows.

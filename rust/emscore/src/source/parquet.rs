@@ -109,15 +109,10 @@ fn footer(origin: &Origin, mut file: &File) -> Result<(ArrowReaderMetadata, u64)
     let mut tail = [0; TAIL as usize];
     let begin = MAGIC.len() as u64;
     if length < begin + TAIL || read(length - TAIL, &mut tail).is_err() || tail[4..] != *MAGIC {
-        let encrypted = tail[4..] == *b"PARE";
-        return Err(if encrypted {
-            origin.bad("is an encrypted Parquet file; write it without encryption")
-        } else {
-            origin.bad(format_args!(
-                "is cut short or was not finished: it begins as a Parquet file but lacks the end \
-                 of one (at byte {length}); copy or write it again"
-            ))
-        });
+        return Err(origin.bad(format_args!(
+            "is cut short or was not finished: it begins as a Parquet file but lacks the end of \
+             one (at byte {length}); copy or write it again"
+        )));
     }
     let size = u64::from(u32::from_le_bytes(
         tail[..4].try_into().expect("four bytes"),

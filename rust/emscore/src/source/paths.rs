@@ -6,6 +6,7 @@ use std::path::Path;
 
 use glob::MatchOptions;
 
+use super::guard::catch;
 use super::origin::{bad, unreadable};
 use crate::error::{Error, Result};
 use crate::format::Format;
@@ -48,6 +49,14 @@ fn pattern(pattern: &str) -> Result<Vec<String>> {
         bad(
             pattern,
             format_args!("is not a pattern: {} (character {})", e.msg, e.pos + 1),
+        )
+    })?;
+    // glob panics at a name that is not UTF-8, whether it matches or not.
+    let paths = catch(|| Ok(paths.collect::<Vec<_>>())).map_err(|_| {
+        bad(
+            pattern,
+            "leads past a name that is not UTF-8; rename that, or leave the pattern to the shell \
+             (without quotes)",
         )
     })?;
     let mut files = Vec::new();

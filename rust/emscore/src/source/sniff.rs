@@ -21,6 +21,9 @@ pub(super) fn by_content(origin: &Origin) -> Result<Format> {
     if head.starts_with(b"FEA1") {
         return Err(origin.bad("is a Feather file of version 1; write it as version 2 (Arrow IPC)"));
     }
+    if head.starts_with(b"PARE") {
+        return Err(origin.bad("is an encrypted Parquet file; write it without encryption"));
+    }
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err(origin.bad("is UTF-16 text; save it as UTF-8"));
     }

@@ -12,6 +12,8 @@ pub(super) const MAX_RECORD: usize = 64 << 20;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// A frame that decoders skip, with which pzstd begins; its first byte is from 0x50 to 0x5f.
+const ZSTD_SKIPPED: [u8; 3] = [0x2a, 0x4d, 0x18];
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Opens `origin`, decompresses it where needed, and leaves out a byte order mark.
@@ -24,7 +26,7 @@ pub(super) fn open(origin: &Origin) -> Result<Box<dyn BufRead + Send>> {
             256 << 10,
             MultiGzDecoder::new(raw),
         ))
-    } else if head.starts_with(&ZSTD) {
+    } else if is_zstd(head) {
         let decoder = zstd::Decoder::with_buffer(raw).map_err(failed)?;
         Box::new(BufReader::with_capacity(256 << 10, decoder))
     } else {
@@ -38,7 +40,12 @@ pub(super) fn open(origin: &Origin) -> Result<Box<dyn BufRead + Send>> {
 
 /// Whether the first bytes are those of a compressed file.
 pub(super) fn is_compressed(head: &[u8]) -> bool {
-    head.starts_with(&GZIP) || head.starts_with(&ZSTD)
+    head.starts_with(&GZIP) || is_zstd(head)
+}
+
+fn is_zstd(head: &[u8]) -> bool {
+    let skipped = |(first, rest): (&u8, &[u8])| first >> 4 == 5 && rest.starts_with(&ZSTD_SKIPPED);
+    head.starts_with(&ZSTD) || head.split_first().is_some_and(skipped)
 }
 
 /// The first `n` bytes of the text.
