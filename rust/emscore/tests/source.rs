@@ -98,6 +98,16 @@ fn a_stream_without_an_end_mark_is_whole() {
 }
 
 #[test]
+fn what_pzstd_wrote_is_read() {
+    let folder = tempdir().unwrap();
+    let skipped = b"\x50\x2a\x4d\x18\x04\0\0\0size";
+    let lines = zstd::encode_all(&b"{\"a\":1}\n"[..], 3).unwrap();
+    let twice = [&skipped[..], &lines, skipped, &lines].concat();
+    let path = file(folder.path(), "a.jsonl.zst", twice);
+    assert_eq!(read(&path).unwrap().num_rows(), 2);
+}
+
+#[test]
 fn a_folder_stands_for_its_files_in_order() {
     let folder = tempdir().unwrap();
     for (name, n) in [("b.jsonl", 2), ("a.jsonl", 1), ("c.jsonl.gz", 3)] {

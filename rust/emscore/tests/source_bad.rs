@@ -3,7 +3,10 @@
 mod common;
 
 use std::fs;
+use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::ipc::writer::StreamWriter;
 use common::{file, refusal};
 use tempfile::tempdir;
 
@@ -16,6 +19,7 @@ fn what_is_not_data_is_named() {
     assert!(why("a.parquet", b"some text").contains("does not begin as an Arrow or Parquet"));
     assert!(why("a.json", b"[{\"a\": 1}]").contains("one JSON array"));
     assert!(why("a.feather", b"FEA1....").contains("Feather file of version 1"));
+    assert!(why("a.parquet", b"PARE....PARE").contains("encrypted"));
     assert!(why("a.csv", b"\xff\xfea\0,\0").contains("UTF-16"));
     assert!(why("a.arrow", b"ARROW1\0\0").contains("cut short or was not finished"));
     assert!(why("a.parquet", b"PAR1").contains("cut short or was not finished"));
@@ -24,6 +28,17 @@ fn what_is_not_data_is_named() {
     assert!(why("a.jsonl", b"{}\n{}\n").contains("has no columns"));
     let gzipped = zstd::encode_all(&b"PAR1PAR1"[..], 3).unwrap();
     assert!(why("a.parquet.zst", &gzipped).contains("decompress it first"));
+}
+
+#[test]
+fn a_map_without_keys_is_named() {
+    let entries = Field::new("entries", DataType::Struct(Fields::empty()), false);
+    let map = Field::new("m", DataType::Map(Arc::new(entries), false), true);
+    let mut bytes = Vec::new();
+    let writer = StreamWriter::try_new(&mut bytes, &Schema::new(vec![map]));
+    writer.unwrap().finish().unwrap();
+    let folder = tempdir().unwrap();
+    assert!(refusal(&file(folder.path(), "a.arrows", bytes)).contains("2 fields"));
 }
 
 #[test]
