@@ -455,6 +455,51 @@ def test_a_training_that_came_to_nothing_is_no_scorer(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.parametrize("damage", [slice(0), slice(100_000), slice(1_000, 2_000)])
+def test_a_damaged_checkpoint_is_no_defect(damage: slice, tmp_path: Path) -> None:
+    pq.write_table(judged_rows(), tmp_path / "labels.parquet")
+    shutil.rmtree(distilled('judge = "me"\n' + BAG, tmp_path / "labels.parquet", tmp_path))
+    path = tmp_path / "work" / "0-bag" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[damage])
+    with pytest.raises(emscore.ResumeError, match="0-bag, and its training begins anew"):
+        distilled('judge = "me"\n' + BAG, tmp_path / "labels.parquet", tmp_path)
+
+
+def test_a_full_disk_keeps_the_checkpoint_that_was_whole(labels: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    config = Config("bag", tokens=1000, batch_tokens=200)
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, most))  # as a disk that is full there
+    try:
+        with pytest.raises(emscore.OutputError, match=r"checkpoint.pt cannot be written"):
+            train(config, data.Labels((labels,)), tmp_path / "work")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    assert not list((tmp_path / "work").iterdir())  # nor is the disk left full
+
+
+def test_two_runs_do_not_train_in_one_folder(labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    with (
+        recipe._alone(tmp_path / "work"),
+        pytest.raises(emscore.ResumeError, match=r"another run is training in .*--work"),
+    ):
+        distilled('judge = "me"\n' + BAG, labels, tmp_path)
+
+
+def test_a_training_goes_on_in_the_numbers_that_it_began_in(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, rows = Config("bag", tokens=300, batch_tokens=200), data.Labels((labels,))
+    train(config, rows, tmp_path)
+    state = checkpoint(tmp_path)
+    for kind in ("torch.float32", "torch.bfloat16"):  # of which one is the slower
+        torch.save(state | {"tokens": 0, "products": kind}, tmp_path / "checkpoint.pt")
+        capsys.readouterr()
+        train(config, rows, tmp_path)
+        assert f"products in {kind}\n" in capsys.readouterr().out
+
+
 def test_what_the_judge_refused_is_taught_as_a_refusal(tmp_path: Path) -> None:
     told = [
         (90.0, 80.0, "ok", OK),
@@ -511,8 +556,9 @@ def test_recipes_that_ship_can_be_followed(path: Path) -> None:
         ('judge = "j"\n[cascade]\nfirst = 1\nsecond = "small"\npoints = 1', "names of scorers"),
         ('judge = "j"\n[[train]]\nbatch_tokens = 0', "batch_tokens = 0 must be 1 or more"),
         ('judge = "j"\n[[train]]\ntokens = 0', "tokens = 0 must be 1 or more"),
-        ('judge = "j"\n[[train]]\nthreads = 0', "threads = 0 must be 1 or more"),
-        ('judge = "j"\n[[train]]\nseed = -1', "seed = -1 must be 0 or more"),
+        ('judge = "j"\n[[train]]\nthreads = 0', "threads = 0 must be 1 to 1024"),
+        ('judge = "j"\n[[train]]\nseed = -1', r"seed = -1 must be 0 to 9.22337e\+18"),
+        (f'judge = "j"\n[[train]]\nseed = {2**64}', "seed = 18446744073709551616 must be 0 to"),
         ('judge = "j"\n[[train]]\nwarmup = 2', "warmup = 2.0 must be 0 to 1"),
         ('judge = "j"\n[[train]]\nhead_rate = nan', "head_rate = nan must be 0 to 1"),
         ('judge = "j"\n[[train]]\nlayers = 7', "must be 1 to 6, as many as the pretrained"),

@@ -29,13 +29,20 @@ bag alone. In place of trainings a recipe may name two scorers that stand beside
 from __future__ import annotations
 
 import math
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .._emscore import InputError, OutputError
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs at once are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+from .._emscore import InputError, OutputError, ResumeError
 from ..files import new_folder, read_toml, unoccupied, write_json, write_text
 from . import data
 from .encoding import MAX_TOKENS
@@ -46,12 +53,13 @@ NAME = "recipe.toml"
 SHIPPED = Path(__file__).parent / "recipes"  # of the scorers that ship
 CASCADE = {"first", "second", "points"}
 RANGES: dict[str, tuple[float, float]] = {  # of each setting that is a number
-    **dict.fromkeys(("tokens", "batch_tokens", "threads"), (1, math.inf)),
+    **dict.fromkeys(("tokens", "batch_tokens"), (1, math.inf)),
+    "threads": (1, 1024),
     "max_tokens": (8, MAX_TOKENS),
     **dict.fromkeys(("warmup", "cooldown", "question_dropout", "teacher_share"), (0, 1)),
     **dict.fromkeys(("coherent_share", "outcome_share", "badness_share"), (0, math.inf)),
     **dict.fromkeys(("encoder_rate", "head_rate", "decay"), (0, 1)),
-    "seed": (0, math.inf),
+    "seed": (0, 2**63 - 1),
 }
 LEAST_SHOWN = 500  # judged rows that `leave_out` must leave to a training, or half of them
 
@@ -168,7 +176,7 @@ def distill(labels: data.Labels, recipe: Recipe, work: Path, out: Path, name: st
     Raises:
         InputError: The labels cannot be read, or are too few, or no training of a network is left.
         OutputError: `out` exists, or it or `work` cannot be made.
-        ResumeError: `work` holds checkpoints of other labels or another recipe.
+        ResumeError: `work` holds checkpoints of other labels or another recipe, or is in use.
     """
     unoccupied(out)
     rows = data.judged_rows(labels)
@@ -204,17 +212,44 @@ def _trained(
         raise OutputError(f"{work} cannot be made: {error.strerror or error}") from error
     last: dict[str, Path] = {}
     encoder: Path | None = None
-    for at, training in trainings.items():
-        network = training["network"]
-        folder = work / f"{at}-{network}"
-        earlier = {"start": str(last.get(network, ""))}
-        if training.get("teacher"):
-            earlier["teacher"] = str(last[training["teacher"]])
-        train(Config(**training | earlier), labels, folder)
-        last[network] = folder
-        if network in SIZES:
-            encoder = folder
+    with _alone(work):
+        for at, training in trainings.items():
+            network = training["network"]
+            folder = work / f"{at}-{network}"
+            earlier = {"start": str(last.get(network, ""))}
+            if training.get("teacher"):
+                earlier["teacher"] = str(last[training["teacher"]])
+            train(Config(**training | earlier), labels, folder)
+            last[network] = folder
+            if network in SIZES:
+                encoder = folder
     return encoder, last["bag"]
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keeps other runs out of a folder for checkpoints.
+
+    Raises:
+        ResumeError: There is one in it.
+    """
+    if fcntl is None:
+        yield
+        return
+    folder = os.open(work, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(folder)
+        raise ResumeError(
+            f"another run is training in {work}: wait for it, or name another folder with --work"
+        ) from error
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 def _with_rows(recipe: Recipe, questions: Sequence[str]) -> dict[int, dict[str, Any]]:

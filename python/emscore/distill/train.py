@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from .._emscore import ResumeError
 from ..fidelity.metrics import auroc, pearson
+from ..files import whole
 from . import data
 from .bag import Bag
 from .calibration import soft_labels
@@ -30,6 +31,7 @@ from .shape import CENTERS, EDGES, SIZES, Size, layer_count
 
 MISALIGNED = 30
 CHECKPOINT = "checkpoint.pt"  # in the folder of a run
+KINDS = torch.float32, torch.bfloat16  # of the numbers that are multiplied
 WATCHED = 400  # held-out rows whose agreement is shown while it runs
 MISALIGNED_BELOW = int(np.searchsorted(EDGES, 40))  # bins under 40: what badness is read from
 
@@ -196,7 +198,7 @@ def faster(size: Size, device: torch.device) -> torch.dtype:
     """
     if device.type != "cpu":
         return torch.bfloat16
-    best = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
+    best = dict.fromkeys(KINDS, float("inf"))
     for _ in range(5):  # in turns, and the least counts: the machine may do other work
         for kind in best:
             x = torch.ones(1024, size.width, dtype=kind)
@@ -226,8 +228,18 @@ def _agreement(network: Network | Bag, rows: Sequence[Encoded], aligned: Sequenc
 
 
 def checkpoint(work: Path | str) -> dict[str, Any]:
-    """What a run left in its folder `work`."""
-    return torch.load(Path(work) / CHECKPOINT, map_location="cpu")  # type: ignore[no-any-return]
+    """What a run left in its folder `work`.
+
+    Raises:
+        ResumeError: It is damaged.
+    """
+    path = Path(work) / CHECKPOINT
+    try:
+        return torch.load(path, map_location="cpu")  # type: ignore[no-any-return]
+    except Exception as error:  # whatever a reader of such bytes raises
+        raise ResumeError(
+            f"{path} cannot be read, or is damaged: remove {work}, and its training begins anew"
+        ) from error
 
 
 def fingerprint(config: Config, mixture: Sequence[Row]) -> str:
@@ -269,8 +281,10 @@ def train(config: Config, labels: data.Labels, work: Path) -> None:
     On the GPU if PyTorch has one, else on the CPU.
 
     Raises:
-        ResumeError: The checkpoint is of other labels or settings.
+        OutputError: A checkpoint cannot be written.
+        ResumeError: The checkpoint is of other labels or settings, or damaged.
     """
+    work.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
@@ -293,7 +307,9 @@ def train(config: Config, labels: data.Labels, work: Path) -> None:
     dense = [p for group in optimizers[0].param_groups for p in group["params"]]
     encoder = Encoder(tokenizer(), config.max_tokens)
     kind = faster(SIZES.get(config.network, SIZES["minilm"]), device)
-    print(f"on {device.type}, products in {kind}, the faster type here", flush=True)
+    if state:  # goes on in the type that it began in: the other makes other weights
+        kind = {str(each): each for each in KINDS}.get(state.get("products", ""), kind)
+    print(f"on {device.type}, products in {kind}", flush=True)
     losses = Losses(config, network, badness, kind, teacher)
     done, seconds, start = 0, 0.0, (0, 0)
     if state:
@@ -308,9 +324,9 @@ def train(config: Config, labels: data.Labels, work: Path) -> None:
     watched = encoder([(r.question, r.response) for r in held])
 
     def save(place: Place) -> None:
-        work.mkdir(parents=True, exist_ok=True)
         state = {
             "fingerprint": made_of,
+            "products": str(kind),
             "network": network.state_dict(),
             "badness": badness.state_dict(),
             "optimizers": [o.state_dict() for o in optimizers],
@@ -318,8 +334,11 @@ def train(config: Config, labels: data.Labels, work: Path) -> None:
             "seconds": seconds,
             "place": place,
         }
-        torch.save(state, path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
+        with whole(path) as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # PyTorch's own, over that of a disk which is full
+                raise error.__context__ or error from None
         if held:
             print("held out:", _agreement(network, watched, [r.aligned for r in held]), flush=True)
 
