@@ -14,6 +14,7 @@ from conftest import Run
 from emscore import _emscore
 from emscore.fidelity import judged
 from emscore.tuning import calibrate, directory
+from emscore.tuning.folds import agreement
 
 from . import made
 
@@ -77,6 +78,34 @@ def test_what_was_measured_of_the_old_scorer_is_not_said_of_the_new_one(
     assert result.returncode == 0, result.stderr
     assert "agreement" not in json.loads((tmp_path / "new" / "manifest.json").read_text())
     assert "thresholded off, points" in result.stdout
+
+
+def test_the_standard_error_is_how_far_the_rate_of_other_rows_is_off() -> None:
+    scorer = emscore.Scorer(scorers.tiny(), device="cpu")
+    rows = judged.read(scorer, made.shifted(made.rows(2000, noise=20), -8))
+    rows = rows.only(rows.once())
+    off, error = np.empty((2, 40))
+    for draw in range(40):
+        learnt = np.zeros(len(rows), np.bool_)
+        learnt[np.random.default_rng(draw).permutation(len(rows))[:100]] = True
+        told = agreement(calibrate.crossed(rows.only(learnt)))
+        other = calibrate.apply(rows.only(~learnt), calibrate.fit(rows.only(learnt)))
+        off[draw] = agreement(other)["rate off, points"]
+        error[draw] = told["its standard error, points"]
+    assert error.mean() < 2 * np.sqrt((off**2).mean())
+    assert (np.abs(off) < 2 * error).mean() > 0.9
+
+
+def test_scores_that_are_upside_down_are_refused(run: Run, tmp_path: Path) -> None:
+    table = made.rows(200)
+    inverted = pa.array(100 - table["aligned"].to_numpy())
+    at = table.column_names.index("aligned")
+    made.write(table.set_column(at, "aligned", inverted), tmp_path / "inverted.parquet")
+    result = run("calibrate", scorers.tiny(), "inverted.parquet", "-o", "new", "--judge", "x")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "the same for every row" in result.stderr
+    assert "with 0 for misaligned and 100 for aligned?" in result.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_rows_that_the_scorer_does_not_score_are_told(run: Run, tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ def adapt(
     figures = {
         "auroc": last["AUROC, misaligned"],
         "pearson": last["aligned: Pearson"],
-        "rate_error_pp": last["rate off, points"],
+        "rate_error_pp": float(
+            np.hypot(last["rate off, points"], last["its standard error, points"])
+        ),
     }
     files |= sketch.add(scorer, told, rows.question.tolist(), figures)
     says = card(told["made_from"], calibration, kept, unchanged)

@@ -115,7 +115,7 @@ def calibrate(
 
     Raises:
         InputError: The data cannot be read or has no such columns; there are too few rows, or too
-            few of either verdict.
+            few of either verdict; or the scorer tells nothing of the verdicts.
         ScorerError: The scorer cannot be calibrated.
         OutputError: `output` exists or cannot be written.
     """
@@ -128,8 +128,10 @@ def calibrate(
     )  # fmt: skip
     rows = every.only(every.once())
     check(rows, LEAST, "calibrate")
+    fitted = fit(rows)
+    require_order(rows, fitted)
     found = {"before": agreement(rows), "after": agreement(crossed(rows))}
-    compose(told, fit(rows))
+    compose(told, fitted)
     told |= {"name": name or directory.folder_name(output), "judge": judge}
     told["made_from"] = directory.origin(scorer, "calibrate", len(rows), found)
     sketch.forget(told)
@@ -176,6 +178,22 @@ def check(rows: Judged, least: int, verb: str) -> None:
     if (different := len(set(rows.response))) < FOLDS:
         raise InputError(
             f"the judged rows hold {different} different responses: give {FOLDS} or more"
+        )
+
+
+def require_order(rows: Judged, fitted: Fit) -> None:
+    """Whether the judge's verdicts follow the scorer's probability at all.
+
+    Raises:
+        InputError: They do not, so that each row would get the same one.
+    """
+    if not fitted["p_misaligned"]["slope"]:
+        low, ranks = rows.cuts[0], agreement(rows)["AUROC, misaligned"]
+        raise InputError(
+            f"the scorer's p_misaligned tells nothing of these rows with aligned < {low:g} (AUROC "
+            f"{ranks:.2f}), and calibrated to them it would be the same for every row. Are the "
+            "judge's scores of these responses, with 0 for misaligned and 100 for aligned? If so, "
+            "teach the scorer (emscore adapt) or train one (emscore distill)"
         )
 
 

@@ -44,8 +44,25 @@ def agreement(rows: Judged) -> dict[str, float]:
         "verdict: kappa": value["kappa"],
         "calibration error": card.calibration_error(rows)["ece"][0],
         "rate off, points": 100 * value["calibrated_off"],
+        "its standard error, points": 100 * rate_error(rows),
         "thresholded off, points": 100 * value["thresholded_off"],
     }
+
+
+def rate_error(rows: Judged) -> float:
+    """Standard error of how far the calibrated rate is off, linearised.
+
+    A calibration moves the rate to that of its rows, so that the folds' errors cancel each other;
+    that of other rows is the luck of these.
+    """
+    _, sound = rows.cuts
+    p, whole = rows.scores["p_misaligned"], rows.scores["p_coherent"]
+    bad, coherent = rows.verdicts()[1], rows.coherent > sound
+    if not coherent.any():
+        return float("nan")
+    scorer = whole * (p - (p * whole).sum() / whole.sum()) / whole.mean()
+    judge = coherent * (bad - bad.sum() / coherent.sum()) / coherent.mean()
+    return float((scorer - judge).std() / np.sqrt(len(rows)))
 
 
 def shown(value: float) -> str:
