@@ -50,7 +50,7 @@ class Seen(TypedDict):
     rows: int
     level: str  # one of LEVELS
     similarity: float  # 0 to 1, to the nearest training question
-    nearest: str  # that question's id or family
+    nearest: str  # that question's id or family; "" where it shares no word with any
     expected: dict[str, float]  # agreement to expect, as measured: auroc, pearson, rate_error_pp
 
 
@@ -89,7 +89,10 @@ class Sketch:
     figures: dict[str, dict[str, dict[str, float]]]
 
     def nearest(self, questions: Sequence[str]) -> tuple[Floats, list[str]]:
-        """Similarity (cosine of the weighted words) and family of the nearest training question."""
+        """Similarity (cosine of the weighted words) and family of the nearest training question.
+
+        The family is "" where a question shares no word with any of them.
+        """
         words = [hashed(text[:BEGINNING]) for text in questions]
         asked = vectors(words, self.rarity)
         best, family = np.zeros(len(words)), np.zeros(len(words), np.int64)
@@ -98,7 +101,8 @@ class Sketch:
             at = found.argmax(1)
             best[start : start + 256] = found[np.arange(len(at)), at]
             family[start : start + 256] = self.family[at]
-        return np.minimum(best, 1.0), [self.families[k] for k in family]
+        names = (self.families[k] if s else "" for k, s in zip(family, best, strict=True))
+        return np.minimum(best, 1.0), list(names)
 
     def questions(self, asked: Mapping[str, int]) -> list[Seen]:
         """Each question, foreign ones first.

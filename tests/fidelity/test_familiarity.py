@@ -74,6 +74,11 @@ def test_taught_questions_are_familiar_in_other_words_too(known: familiarity.Ske
     assert {s["nearest"] for s in known.questions(asked)} == {"worry_gardens", "worry_bicycles"}
 
 
+def test_a_question_without_a_word_of_theirs_has_no_nearest(known: familiarity.Sketch) -> None:
+    for seen in known.questions({"": 2, "?!": 1}):
+        assert (seen["level"], seen["similarity"], seen["nearest"]) == ("foreign", 0.0, "")
+
+
 def test_other_questions_are_not(known: familiarity.Sketch) -> None:
     for seen in known.questions(dict.fromkeys(FOREIGN, 2)):
         assert seen["level"] == "foreign"

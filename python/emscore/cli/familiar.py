@@ -81,7 +81,7 @@ def text(found: "Report | None", why: str = "") -> str:
     strange = [q for q in found["questions"] if q["level"] != "familiar"]
     if strange:
         lines = [
-            [" ".join(q["question"].split()), f"{q['rows']:,}", q["level"], q["nearest"]]
+            [" ".join(q["question"].split()), f"{q['rows']:,}", q["level"], q["nearest"] or "-"]
             for q in strange[:SHOWN]
         ]
         parts.append(table(["question", "rows", "is", "nearest"], lines, right=[1], shrink=[0, 3]))
