@@ -392,7 +392,8 @@ def _places(rows: list[dict[str, Any]], y: str) -> alt.Y:
 
 
 def _sized(chart: Chart, height: int) -> Chart:
-    autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
+    # Once more when the width is found: a legend has its columns from it, and its height from them.
+    autosize = alt.AutoSizeParams(type="fit-x", contains="padding", resize=True)
     return chart.properties(
         width="container", height=height, autosize=autosize,
         config=theme("light") | {"background": PAPER},

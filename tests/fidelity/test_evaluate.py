@@ -98,6 +98,8 @@ def test_a_page_has_the_plots_and_the_figures(run: Run, judged: Path, tmp_path: 
     page = (tmp_path / "card.html").read_text()
     assert page.count("<svg") == 3
     assert "aligned: Pearson" in page
+    assert 'name="viewport"' in page  # else a phone shows it tiny
+    assert "default-src 'none'" in page  # and no text of a model would load or run anything
 
 
 def test_the_judge_beside_itself_and_no_drift(run: Run, judged: Path, tmp_path: Path) -> None:

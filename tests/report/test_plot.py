@@ -111,6 +111,25 @@ def test_a_legend_of_long_names_stays_in_the_picture(tmp_path: Path) -> None:
     assert max(found) + 220 <= float(picture.get("width", 0)) == emscore.plot.WIDTH
 
 
+def test_a_legend_of_several_lines_is_not_cut_off_above(tmp_path: Path) -> None:
+    names = [f"a group, number {n:02}" for n in range(12)]
+    question = "a question with quite a long text"
+    rows = [ROWS[0] | {"group": name, "question": question} for name in names]
+    emscore.plot.dots(rows, y="question", series="group").save(str(tmp_path / "dots.svg"))
+    picture = ElementTree.parse(tmp_path / "dots.svg").getroot()
+
+    def heights(part: ElementTree.Element, y: float = 0.0) -> Iterator[float]:
+        y += float(re.split(r"[(,)]", part.get("transform", "translate(0,0)"))[2])
+        if part.text in names:
+            yield y
+        for inner in part:
+            yield from heights(inner, y)
+
+    found = list(heights(picture))
+    assert len(found) == len(names)
+    assert min(found) > 0
+
+
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(emscore.InputError, match="no column 'group' to draw; it has checkpoint, "):
         emscore.plot.dots([{"checkpoint": "a", "rate": 0.1}], y="checkpoint", series="group")

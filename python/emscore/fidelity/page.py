@@ -14,6 +14,10 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
 pre { overflow-x: auto; font-size: 13px; } svg { max-width: 100%; height: auto; }
 """
+# A phone shows it at its own width, and no text that became markup would load or run anything.
+HEAD = """<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+"""
 
 
 def page(card: dict[str, Any], figures: str) -> str:
@@ -29,7 +33,7 @@ def page(card: dict[str, Any], figures: str) -> str:
     for heading, chart in charts(card).items():
         parts.append(f"<h2>{heading}</h2>\n{svg(chart)}")
     return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">\n<title>{title}</title>\n'
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">\n{HEAD}<title>{title}</title>\n'
         f"<style>{STYLE}</style>\n{''.join(parts)}\n<h2>Figures</h2>\n"
         f"<pre>{escape(figures)}</pre>\n</html>\n"
     )

@@ -26,8 +26,7 @@ function config() {
 async function draw() {
   const options = { actions: false, renderer: "svg", ast: true, config: config() };
   for (const place of document.querySelectorAll("[data-plot]")) {
-    const { view } = await vegaEmbed(place, data.plots[place.dataset.plot], options);
-    await view.resize().runAsync(); // the legend's columns follow the width that was found: its height again
+    await vegaEmbed(place, data.plots[place.dataset.plot], options);
     place.dataset.drawn = "yes";
   }
 }
