@@ -12,6 +12,11 @@ from typing import IO, Any
 
 from ._emscore import InputError, OutputError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs at once are not noticed
+    fcntl = None  # type: ignore[assignment]
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -58,6 +63,16 @@ def whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def lock(file: int | IO[bytes]) -> None:
+    """Keeps other runs out of a file or folder, until it is closed.
+
+    Raises:
+        OSError: There is one (BlockingIOError), or the file system has no locks.
+    """
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:

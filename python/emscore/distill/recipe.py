@@ -37,13 +37,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two runs at once are not noticed
-    fcntl = None  # type: ignore[assignment]
-
 from .._emscore import InputError, OutputError, ResumeError
-from ..files import new_folder, read_toml, unoccupied, write_json, write_text
+from ..files import lock, new_folder, read_toml, unoccupied, write_json, write_text
 from . import data
 from .encoding import MAX_TOKENS
 from .rows import Row
@@ -233,20 +228,20 @@ def _alone(work: Path) -> Iterator[None]:
     Raises:
         ResumeError: There is one in it.
     """
-    if fcntl is None:
+    if os.name == "nt":  # where no folder can be opened
         yield
         return
     folder = os.open(work, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(folder)
-        raise ResumeError(
-            f"another run is training in {work}: wait for it, or name another folder with --work"
-        ) from error
-    except OSError:  # a file system without locks
-        pass
-    try:
+        try:
+            lock(folder)
+        except BlockingIOError as error:
+            raise ResumeError(
+                f"another run is training in {work}: wait for it, or name another folder with "
+                "--work"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
         yield
     finally:
         os.close(folder)

@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two runs at once are not noticed
-    fcntl = None  # type: ignore[assignment]
-
 from .._emscore import OutputError, ResumeError
+from ..files import lock
 
 Record = dict[str, Any]
 
@@ -138,10 +134,8 @@ class Journal:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
 
     def _lock(self) -> None:
-        if fcntl is None:
-            return
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._file)
         except OSError as error:
             raise ResumeError(f"another run is writing {self.path}: wait for it") from error
 
